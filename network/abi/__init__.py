@@ -1,0 +1,1 @@
+"""ABI and bytecode of the contracts, committed; proven fresh by a test."""

@@ -1,0 +1,244 @@
+"""The error tree: every error says what happened, why, and what to do, and carries an exit code for scripts.
+
+    RondoError                      70  (internal)
+    ├── InvalidInput                64  the caller's words are wrong
+    ├── SettingsError               78  settings are missing or contradict each other
+    ├── KeyError_                   77  a keystore is missing, locked or wrong
+    ├── ChainError                  69
+    │   ├── ChainUnavailable        69  the node does not answer
+    │   ├── InsufficientFunds       77  no gas money or no tokens
+    │   ├── UnknownFederation       66
+    │   ├── UnknownRound            66
+    │   └── TransactionReverted     76  the contract said no, by a named custom error
+    ├── ContentError                69
+    │   ├── BlockMissing            69  nobody has the block
+    │   ├── BlockCorrupt            65  the bytes are not those that the CID names
+    │   └── StoreUnavailable        69
+    ├── ArtifactRefused             65  an artifact is not what it must be; ``rule`` names the rule
+    │   └── (one class a rule, below)
+    └── ArithmeticRefused           65  a bound that keeps a merge exact would be exceeded
+
+``audit`` alone uses 1 (mismatch) and 2 (could not decide).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RondoError(Exception):
+    """Base of all errors that Rondo raises on purpose.
+
+    Args:
+        what: What happened, with the subject (an address, a CID, a file).
+        why: The cause as far as it is known.
+        do: What the reader can do about it.
+    """
+
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, what: str, why: str = "", do: str = "") -> None:
+        self.what, self.why, self.do = what, why, do
+        super().__init__(" ".join(part for part in (what, why, do) if part))
+
+
+class InvalidInput(RondoError):
+    """The caller's arguments are wrong."""
+
+    exit_code = 64
+
+
+class SettingsError(RondoError):
+    """A setting is missing or wrong."""
+
+    exit_code = 78
+
+
+class KeyError_(RondoError):  # noqa: N801 - KeyError is Python's own
+    """A keystore file is missing, cannot be opened, or is not the one needed."""
+
+    exit_code = 77
+
+
+class ChainError(RondoError):
+    """Something between us and the chain."""
+
+    exit_code = 69
+
+
+class ChainUnavailable(ChainError):
+    """The EVM node does not answer."""
+
+
+class InsufficientFunds(ChainError):
+    """The account cannot pay gas or the escrow."""
+
+    exit_code = 77
+
+
+class UnknownFederation(ChainError):
+    """The contract knows no such federation."""
+
+    exit_code = 66
+
+
+class UnknownRound(ChainError):
+    """The contract knows no such round."""
+
+    exit_code = 66
+
+
+class TransactionReverted(ChainError):
+    """The contract refused; ``name`` and ``arguments`` are its custom error, decoded by the ABI."""
+
+    exit_code = 76
+
+    def __init__(self, name: str, arguments: tuple[object, ...] = (), do: str = "") -> None:
+        self.name, self.arguments = name, arguments
+        shown = ", ".join(f"0x{a.hex()}" if isinstance(a, bytes) else str(a) for a in arguments)
+        super().__init__(f"The contract refused the transaction: {name}({shown}).", "", do)
+
+
+class ContentError(RondoError):
+    """Something between us and the content store."""
+
+    exit_code = 69
+
+
+class StoreUnavailable(ContentError):
+    """The store cannot be read or written."""
+
+
+class BlockMissing(ContentError):
+    """No source has the block; ``cid`` names it."""
+
+    def __init__(self, cid: str, where: str = "the content store") -> None:
+        self.cid = cid
+        super().__init__(
+            f"Block {cid} is not in {where}.",
+            "Its author has not published it yet, or nobody keeps it any more.",
+            "Wait until the publication window ends, or add another source.",
+        )
+
+
+class BlockCorrupt(ContentError):
+    """Bytes do not hash to the CID they were asked by."""
+
+    exit_code = 65
+
+    def __init__(self, cid: str, where: str = "the content store") -> None:
+        self.cid = cid
+        super().__init__(
+            f"Block {cid} in {where} is corrupt.",
+            "Its bytes do not hash to its name.",
+            "Delete it there and fetch it again.",
+        )
+
+
+class ArtifactRefused(RondoError):
+    """An artifact is refused; ``rule`` is the stable name that reports and auditors use."""
+
+    exit_code = 65
+    rule: ClassVar[str] = "refused"
+
+
+class NotCanonical(ArtifactRefused):
+    """The bytes are not the one canonical encoding of their content."""
+
+    rule = "not-canonical"
+
+
+class TooLarge(ArtifactRefused):
+    """A file or directory is over its size limit."""
+
+    rule = "too-large"
+
+
+class WrongFiles(ArtifactRefused):
+    """A directory holds other files than its kind has."""
+
+    rule = "wrong-files"
+
+
+class WrongField(ArtifactRefused):
+    """A JSON field is missing, unknown, of the wrong type or out of range."""
+
+    rule = "wrong-field"
+
+
+class WrongTensor(ArtifactRefused):
+    """A tensor's name, shape or dtype is not the model's."""
+
+    rule = "wrong-tensor"
+
+
+class NotFinite(ArtifactRefused):
+    """A weight is NaN or infinite."""
+
+    rule = "not-finite"
+
+
+class OutsideWindow(ArtifactRefused):
+    """An exponent or a mantissa lies outside its window."""
+
+    rule = "outside-window"
+
+
+class ForeignBase(ArtifactRefused):
+    """The update was trained from another base model."""
+
+    rule = "foreign-base"
+
+
+class ForeignRound(ArtifactRefused):
+    """The update names another federation or round."""
+
+    rule = "foreign-round"
+
+
+class ForeignAuthor(ArtifactRefused):
+    """The update names another author than the account that committed it."""
+
+    rule = "foreign-author"
+
+
+class WrongSteps(ArtifactRefused):
+    """The stated steps are not the plan's: ceil(examples / batch) * epochs."""
+
+    rule = "wrong-steps"
+
+
+class DuplicateDelta(ArtifactRefused):
+    """An earlier update of the round holds the identical delta."""
+
+    rule = "duplicate-delta"
+
+
+class NegativeStatistic(ArtifactRefused):
+    """The update would make a non-negative statistic negative."""
+
+    rule = "negative-statistic"
+
+
+class UnexpectedImportance(ArtifactRefused):
+    """Importance is missing where the round needs it, or present where it is refused."""
+
+    rule = "unexpected-importance"
+
+
+class EmptyImportance(ArtifactRefused):
+    """The importance is zero everywhere, so it cannot be rescaled."""
+
+    rule = "empty-importance"
+
+
+class UnsafeArchitecture(ArtifactRefused):
+    """``architecture.json`` names something outside the allow-list of built-in Keras layers."""
+
+    rule = "unsafe-architecture"
+
+
+class ArithmeticRefused(RondoError):
+    """A stated overflow bound would be exceeded; nothing was computed."""
+
+    exit_code = 65

@@ -1,0 +1,51 @@
+"""Identifiers as types of their own, not ``bytes`` and ``str``."""
+
+from __future__ import annotations
+
+from typing import NewType
+
+from eth_utils.address import is_address, to_checksum_address
+
+from protocol.errors import InvalidInput
+
+Address = NewType("Address", str)  # EIP-55 checksummed, 0x and 40 hex digits
+Digest = NewType("Digest", bytes)  # 32 bytes: the sha2-256 of an artifact's dag-pb root
+FederationId = NewType("FederationId", bytes)  # 32 bytes
+RoundId = NewType("RoundId", bytes)  # 32 bytes
+Hash = NewType("Hash", bytes)  # 32 bytes: any other keccak or sha-256
+
+ZERO_HASH = Hash(bytes(32))
+ZERO_ADDRESS = Address("0x" + "0" * 40)
+
+
+def address(text: str) -> Address:
+    """Return ``text`` as a checksummed address.
+
+    Raises:
+        InvalidInput: It is not 0x and 40 hex digits, or its checksum is wrong.
+    """
+    if not isinstance(text, str) or not is_address(text):
+        raise InvalidInput(
+            f"{text!r} is not an address.", "An address is 0x and 40 hex digits.", "Check it for missing digits."
+        )
+    return Address(str(to_checksum_address(text)))
+
+
+def bytes32(text: str) -> bytes:
+    """Return the 32 bytes that ``text`` (64 hex digits, 0x or not) spells.
+
+    Raises:
+        InvalidInput: It is anything else.
+    """
+    try:
+        value = bytes.fromhex(text.removeprefix("0x"))
+    except (ValueError, AttributeError):
+        value = b""
+    if len(value) != 32:
+        raise InvalidInput(f"{text!r} is not 32 bytes in hex.", "Expected 64 hex digits.", "Copy the whole value.")
+    return value
+
+
+def hex32(value: bytes) -> str:
+    """Return ``value`` as 0x and lower-case hex digits."""
+    return "0x" + value.hex()
