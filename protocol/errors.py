@@ -6,6 +6,7 @@
     ├── KeyError_                   77  a keystore is missing, locked or wrong
     ├── ChainError                  69
     │   ├── ChainUnavailable        69  the node does not answer
+    │   ├── LogsIncomplete          69  an RPC node left something out
     │   ├── InsufficientFunds       77  no gas money or no tokens
     │   ├── UnknownFederation       66
     │   ├── UnknownRound            66
@@ -68,6 +69,17 @@ class ChainError(RondoError):
 
 class ChainUnavailable(ChainError):
     """The EVM node does not answer."""
+
+
+class LogsIncomplete(ChainError):
+    """The contract's events do not follow from each other: an RPC node left something out or made something up."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            what,
+            "The RPC node left out an event, or answered from two different chains.",
+            "Ask again; if it stays, use another RPC node.",
+        )
 
 
 class InsufficientFunds(ChainError):
