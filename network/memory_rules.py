@@ -1,0 +1,158 @@
+"""What the contract refuses, in its order and with its names; each function returns or raises `TransactionReverted`."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from network.chain import RewardClaim
+from protocol import hashing, merkle
+from protocol.errors import TransactionReverted
+from protocol.state import FederationState, RoundState
+from protocol.terms import FederationTerms, PayBasis, Phase, RoundTerms, Settlement
+from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address, Digest, Hash
+
+DAY = 24 * 60 * 60
+MAX_AUDITORS = 32
+MAX_TIME_MILLIS = 2**56 - 1
+
+
+def refuse(name: str, *arguments: object) -> NoReturn:
+    """Raise the contract's custom error ``name``."""
+    raise TransactionReverted(name, arguments)
+
+
+def check_federation(terms: FederationTerms) -> None:
+    """ZeroForfeitTo, ZeroModel, InvalidQuorum, AuditorsNotAscending."""
+    if terms.forfeit_to == ZERO_ADDRESS:
+        refuse("ZeroForfeitTo")
+    if not any(terms.model):
+        refuse("ZeroModel")
+    count = len(terms.auditors)
+    majority = terms.quorum <= count < 2 * terms.quorum or count == terms.quorum == 0
+    if count > MAX_AUDITORS or not majority:
+        refuse("InvalidQuorum", terms.quorum, count)
+    previous = 0
+    for position, auditor in enumerate(terms.auditors):
+        if int(auditor, 16) <= previous:
+            refuse("AuditorsNotAscending", position, auditor)
+        previous = int(auditor, 16)
+
+
+def check_terms(terms: RoundTerms, *, audited: bool) -> None:
+    """TermOutOfRange; the terms are numbered as the interface's ``Term``."""
+    bounds = [
+        (terms.max_millis, 1, 2**40 - 1),
+        (terms.time_cap_millis, 0, terms.max_millis),
+        (terms.max_updates, 1, 2**24 - 1),
+        (terms.training_seconds, 1, 90 * DAY),
+        (terms.settlement_seconds, 1, 30 * DAY),
+        (terms.challenge_seconds, int(audited), 30 * DAY),
+        (terms.time_cap_millis * terms.max_updates, 0, MAX_TIME_MILLIS),
+    ]
+    for term, (actual, minimum, maximum) in enumerate(bounds):
+        if not minimum <= actual <= maximum:
+            refuse("TermOutOfRange", term, actual, minimum, maximum)
+
+
+def check_organization(federation: FederationState, account: Address) -> None:
+    """NotOrganization."""
+    if account != federation.organization:
+        refuse("NotOrganization", federation.id, account, federation.organization)
+
+
+def check_phase(round: RoundState, required: Phase) -> None:
+    """WrongPhase."""
+    if round.phase is not required:
+        refuse("WrongPhase", round.id, round.phase, required)
+
+
+def check_update(
+    round: RoundState, federation: FederationState, client: Address, digest: Digest, millis: int, *, now: int
+) -> None:
+    """WrongPhase, AlreadySubmitted, TooManyMillis, NotJoined, ZeroDigest."""
+    check_phase(round, Phase.TRAINING)
+    if round.update_of(client) is not None:
+        refuse("AlreadySubmitted", round.id, client)
+    most = min(round.terms.max_millis, 1000 * (now - round.launched_at))
+    if millis > most:
+        refuse("TooManyMillis", round.id, millis, most)
+    if round.admission_root != ZERO_HASH and (round.admission_root, client) not in federation.joined:
+        refuse("NotJoined", federation.id, round.admission_root, client)
+    if not any(digest):
+        refuse("ZeroDigest", round.id)
+
+
+def check_rewards(round: RoundState, root: Hash, total: int) -> None:
+    """InvalidRewards: the root is 0 exactly where the total is, and the total is within the pool."""
+    if total > round.terms.reward_pool or (root == ZERO_HASH) != (total == 0):
+        refuse("InvalidRewards", round.id, root, total, round.terms.reward_pool)
+
+
+def check_attestation(
+    round: RoundState, federation: FederationState, auditor: Address, result_hash: Hash, now: int
+) -> None:
+    """WrongPhase, NotAuditor, AlreadyAttested, ZeroResult; attesting goes on after a quorum."""
+    if round.challenge_ends is None or now >= round.challenge_ends:
+        refuse("WrongPhase", round.id, round.phase, Phase.CHALLENGE)
+    if auditor not in federation.terms.auditors:
+        refuse("NotAuditor", federation.id, auditor)
+    if auditor in round.attestations:
+        refuse("AlreadyAttested", round.id, auditor)
+    if result_hash == ZERO_HASH:
+        refuse("ZeroResult", round.id)
+
+
+def check_reveal(round: RoundState, result_hash: Hash, now: int) -> None:
+    """WrongPhase, AlreadyRevealed, RevealTooLate, RevealMismatch."""
+    check_phase(round, Phase.REJECTED)
+    if round.revealed is not None:
+        refuse("AlreadyRevealed", round.id)
+    if round.reveal_ends is not None and now >= round.reveal_ends:
+        refuse("RevealTooLate", round.id, now, round.reveal_ends)
+    if result_hash != round.quorum_hash:
+        refuse("RevealMismatch", round.id, result_hash, round.quorum_hash)
+
+
+def amount_due(round: RoundState, claim: RewardClaim, required: PayBasis, paid: int) -> int:
+    """Return the base units to pay; NotPayable, NoUpdate, AlreadyPaid, AmountAboveRecord, AmountAboveRemaining, InvalidProof.
+
+    Args:
+        round: The round as it is before this transaction.
+        claim: Whom to pay, and by result what.
+        required: The basis that the caller asks for.
+        paid: Base units paid to clients of the round so far, this transaction included.
+    """
+    if round.basis is not required or required not in (PayBasis.RESULT, PayBasis.TIME):
+        refuse("NotPayable", round.id, round.basis, required)
+    update = round.update_of(claim.client)
+    if update is None:
+        refuse("NoUpdate", round.id, claim.client)
+    if update.paid is not None:
+        refuse("AlreadyPaid", round.id, claim.client)
+    if required is PayBasis.TIME:
+        return round.terms.reward_per_milli * min(update.millis, round.terms.time_cap_millis)
+    record = round.terms.reward_per_milli * update.millis
+    if claim.amount > record:
+        refuse("AmountAboveRecord", round.id, claim.client, claim.amount, record)
+    root, total = round.rewards or (ZERO_HASH, 0)
+    if claim.amount > total - paid:
+        refuse("AmountAboveRemaining", round.id, claim.amount, total - paid)
+    leaf = merkle.leaf(round.id, claim.client, claim.amount)
+    if not merkle.verify(root, leaf, claim.proof):
+        refuse("InvalidProof", root, leaf)
+    return claim.amount
+
+
+def stated_hash(chain_id: int, contract: Address, round: RoundState, settlement: Settlement) -> Hash:
+    """Return the result hash of ``settlement`` for ``round``."""
+    return hashing.result_hash(
+        chain_id,
+        contract,
+        round.id,
+        round.base,
+        settlement.updates_hash,
+        settlement.model,
+        settlement.derived_hash,
+        settlement.rewards_root,
+        settlement.rewards_total,
+    )
