@@ -1,0 +1,32 @@
+"""Reading an artifact: a directory whose digest stands on chain, whole, verified, and canonical or refused."""
+
+from __future__ import annotations
+
+from protocol.cid import directory_cid
+from protocol.errors import NotCanonical
+from protocol.types import Digest
+from protocol.unixfs import CHUNK, Get, directory_digest, list_directory, read_file
+
+
+def load_directory(digest: Digest, get: Get, limit: int) -> dict[str, bytes]:
+    """Return the files of the artifact ``digest`` by name; at most ``limit`` content bytes together.
+
+    Reading bounds what is fetched; that the digest is the one of this content is then decided by importing the files
+    again, so no second tree (other sizes, other chunks, other fields) can name them.
+
+    Raises:
+        InvalidInput: The digest is not 32 bytes.
+        BlockMissing, BlockCorrupt, StoreUnavailable: From ``get``; BlockCorrupt also when the bytes it gave are others.
+        TooLarge: The files declare more than ``limit`` bytes; nothing but top nodes has been fetched then.
+        NotCanonical: The tree is not the one that ``import_directory`` makes of its files.
+    """
+    links = list_directory(directory_cid(digest), get, limit)
+    # a raw file's true length shows only when it is read: one leaf is allowed, the comparison below finds the lie
+    files = {name: read_file(link.cid, get, max(link.size, CHUNK)) for name, link in links.items()}
+    if directory_digest(files) != digest:
+        raise NotCanonical(
+            f"{directory_cid(digest)} is not canonical:",
+            "its files imported again have another digest.",
+            "Import the content again with the profile unixfs-v1-2025.",
+        )
+    return files

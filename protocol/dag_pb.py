@@ -1,0 +1,167 @@
+"""The two protobuf messages of an IPFS tree, in their one canonical encoding: dag-pb nodes that hold UnixFS data.
+
+    PBNode  { repeated PBLink Links = 2; bytes Data = 1 }                       (Links are written first)
+    PBLink  { bytes Hash = 1; string Name = 2; uint64 Tsize = 3 }              (all three always written)
+    UnixFS  { enum Type = 1; uint64 filesize = 3; repeated uint64 blocksizes = 4 }   (unpacked; file nodes only)
+
+Sources: https://ipld.io/specs/codecs/dag-pb/spec/ and https://specs.ipfs.tech/unixfs/. Mode, mtime, inline data, hash
+type and fan-out do not occur in the profile ``unixfs-v1-2025``, so a node that has one is not canonical.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from protocol.cid import Cid, cid_from_bytes
+from protocol.errors import InvalidInput, NotCanonical
+
+_VARINT, _BYTES = 0, 2  # protobuf wire types
+_MAX_VARINT = 2**64 - 1
+_MAX_VARINT_BYTES = 10
+_DO = "Import the content again with the profile unixfs-v1-2025."
+
+
+class Kind(enum.IntEnum):
+    """The UnixFS types that artifacts use; leaves are raw blocks and have none."""
+
+    DIRECTORY = 1
+    FILE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PbLink:
+    """One link of a node: ``name`` is empty inside files, ``total_size`` is Tsize: all bytes of all blocks below."""
+
+    cid: Cid
+    name: str
+    total_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A directory, or an inner node of a file: then ``sizes`` are the content bytes below each link."""
+
+    kind: Kind
+    links: tuple[PbLink, ...]
+    sizes: tuple[int, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Content bytes below this node; 0 for a directory."""
+        return sum(self.sizes)
+
+
+def encode_node(node: Node) -> bytes:
+    """Return the block of ``node``."""
+    unixfs = bytearray(_number(1, node.kind))
+    if node.kind is Kind.FILE:
+        unixfs += _number(3, node.size)
+        for size in node.sizes:
+            unixfs += _number(4, size)
+    block = bytearray()
+    for link in node.links:
+        block += _string(2, _encode_link(link))
+    return bytes(block + _string(1, bytes(unixfs)))
+
+
+def decode_node(block: bytes) -> Node:
+    """Return the node that ``block`` encodes.
+
+    Whatever a lenient reader would pass over (unknown or repeated fields, another order, long varints, a file size that
+    is not the sum) shows as a difference when the node is encoded again.
+
+    Raises:
+        NotCanonical: The block is not a node, or not in its canonical encoding.
+    """
+    links: list[PbLink] = []
+    unixfs = b""
+    for number, value in _fields(block):
+        if number == 2 and isinstance(value, bytes):
+            links.append(_decode_link(value))
+        elif number == 1 and isinstance(value, bytes):
+            unixfs = value
+    kind, sizes = _decode_unixfs(unixfs)
+    node = Node(kind, tuple(links), sizes)
+    if encode_node(node) != block:
+        raise NotCanonical(
+            "A dag-pb node is not in its canonical encoding.", "Its bytes differ when encoded again.", _DO
+        )
+    return node
+
+
+def _encode_link(link: PbLink) -> bytes:
+    return _string(1, link.cid.to_bytes()) + _string(2, link.name.encode("utf-8")) + _number(3, link.total_size)
+
+
+def _decode_link(data: bytes) -> PbLink:
+    values = dict(_fields(data))
+    target, name, total_size = values.get(1), values.get(2), values.get(3)
+    if not (isinstance(target, bytes) and isinstance(name, bytes) and isinstance(total_size, int)):
+        raise NotCanonical("A dag-pb link lacks its hash, name or size.", "All three are always written.", _DO)
+    try:
+        return PbLink(cid_from_bytes(target), name.decode("utf-8"), total_size)
+    except InvalidInput as error:
+        raise NotCanonical("A dag-pb link names a foreign CID.", str(error)) from error
+    except UnicodeDecodeError as error:
+        raise NotCanonical("The name of a dag-pb link is not UTF-8.", "Names are text.", _DO) from error
+
+
+def _decode_unixfs(data: bytes) -> tuple[Kind, tuple[int, ...]]:
+    kind = 0
+    sizes: list[int] = []
+    for number, value in _fields(data):
+        if number == 1 and isinstance(value, int):
+            kind = value
+        elif number == 4 and isinstance(value, int):
+            sizes.append(value)
+    if kind not in (Kind.DIRECTORY, Kind.FILE):
+        raise NotCanonical(
+            f"A dag-pb node has UnixFS type {kind}.", "Only directories (1) and file nodes (2) are used.", _DO
+        )
+    return Kind(kind), tuple(sizes)
+
+
+def _number(field: int, value: int) -> bytes:
+    return _varint(field << 3 | _VARINT) + _varint(value)
+
+
+def _string(field: int, value: bytes) -> bytes:
+    return _varint(field << 3 | _BYTES) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Yield (field number, value) of a message; only varints and byte strings occur in ours."""
+    at = 0
+    while at < len(data):
+        tag, at = _read_varint(data, at)
+        value, at = _read_varint(data, at)
+        if tag & 7 == _VARINT:
+            yield tag >> 3, value
+        elif tag & 7 == _BYTES and value <= len(data) - at:
+            yield tag >> 3, data[at : at + value]
+            at += value
+        else:
+            raise NotCanonical("A dag-pb node is cut short or of foreign wire type.", "It is not a node.", _DO)
+
+
+def _read_varint(data: bytes, start: int) -> tuple[int, int]:
+    """Return the number at ``start`` and the position after it."""
+    value = 0
+    for position, byte in enumerate(data[start : start + _MAX_VARINT_BYTES]):
+        value |= (byte & 0x7F) << 7 * position
+        if byte < 0x80 and value <= _MAX_VARINT:
+            return value, start + position + 1
+        if byte < 0x80:
+            break
+    raise NotCanonical("A dag-pb node holds a broken number.", "It is cut short or over 64 bits.", _DO)

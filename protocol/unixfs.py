@@ -1,0 +1,264 @@
+"""Files and directories as trees of blocks, so that one content has one digest: the profile ``unixfs-v1-2025``.
+
+Of IPIP-499 (https://specs.ipfs.tech/ipips/ipip-0499/): CIDv1, sha2-256, raw leaves of 1 MiB, a balanced tree of width
+1024, no mode or mtime; artifacts are flat directories far below the size where hashed ones (HAMT) begin. The result is
+what Kubo calculates for ``ipfs add -r --cid-version=1 --raw-leaves --chunker=size-1048576 --max-file-links=1024``.
+
+A file of at most 1 MiB is one raw block. A larger one has the least depth that holds it; every node but the last of a
+level is full. So the size of a file alone decides the shape of its tree, which is how reading refuses foreign shapes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from protocol.cid import DAG_PB, RAW, Cid, block_cid, verify_block
+from protocol.dag_pb import Kind, Node, PbLink, decode_node, encode_node
+from protocol.errors import InvalidInput, NotCanonical, TooLarge
+from protocol.types import Digest
+
+CHUNK = 1024 * 1024  # bytes in a leaf
+WIDTH = 1024  # links in a node of a file
+MAX_ENTRIES = 8  # files in an artifact directory
+
+_DO = "Import the content again with the profile unixfs-v1-2025."
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The unit that stores and networks carry."""
+
+    cid: Cid
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The top of a tree: ``size`` content bytes, ``total_size`` bytes in all its blocks (Tsize)."""
+
+    cid: Cid
+    size: int
+    total_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One file of a directory, by what its directory and its top node declare: sizes as in ``Root``."""
+
+    cid: Cid
+    size: int
+    total_size: int
+
+
+Emit = Callable[[Block], None]
+Get = Callable[[Cid], bytes]
+
+
+def import_file(stream: BinaryIO, emit: Emit) -> Root:
+    """Cut ``stream`` into blocks, hand each to ``emit`` (children before parents) and return the top one's facts.
+
+    Memory is one leaf and at most 1024 links a level, whatever the size of the file.
+    """
+    tree = _Tree(emit)
+    chunk = _read_chunk(stream)
+    tree.add(0, _emit_leaf(chunk, emit))
+    while len(chunk) == CHUNK and (chunk := _read_chunk(stream)):
+        tree.add(0, _emit_leaf(chunk, emit))
+    return tree.finish()
+
+
+def import_directory(files: Mapping[str, bytes], emit: Emit) -> Root:
+    """Import ``files`` (content by name, whatever the order) and the directory of them, which is emitted last.
+
+    Raises:
+        InvalidInput: More than 8 files, or a name that is not 1 to 255 printable ASCII characters without a slash.
+    """
+    if len(files) > MAX_ENTRIES or not all(map(_is_name, files)):
+        raise InvalidInput(
+            f"These files make no artifact: {sorted(files)!r}.",
+            f"A directory has at most {MAX_ENTRIES} files with plain ASCII names.",
+            "Use the names that the artifact's kind fixes.",
+        )
+    roots = {name: import_file(io.BytesIO(files[name]), emit) for name in sorted(files)}
+    links = tuple(PbLink(root.cid, name, root.total_size) for name, root in roots.items())
+    return _emit_node(Node(Kind.DIRECTORY, links), sum(root.size for root in roots.values()), emit)
+
+
+def directory_digest(files: Mapping[str, bytes]) -> Digest:
+    """Return the digest that names the directory of ``files`` on chain, without keeping a block.
+
+    Raises:
+        InvalidInput: As ``import_directory``.
+    """
+    return import_directory(files, lambda _: None).cid.digest
+
+
+def read_file(cid: Cid, get: Get, limit: int) -> bytes:
+    """Return the bytes of the file ``cid``, fetched with ``get`` and verified block by block.
+
+    Raises:
+        BlockMissing, BlockCorrupt, StoreUnavailable: From ``get``; BlockCorrupt also when the bytes it gave are others.
+        TooLarge: The file has more than ``limit`` bytes; known from its top node, before any leaf is fetched.
+        NotCanonical: The tree is not the one that ``import_file`` makes of any file.
+    """
+    if cid.codec == RAW:
+        leaf = _get(cid, get)
+        _refuse(len(leaf) > CHUNK, cid, f"a leaf of {len(leaf)} bytes is over {CHUNK}")
+        _refuse_larger(len(leaf), limit, cid)
+        return leaf
+    node = _top_node(cid, get)
+    _refuse_larger(node.size, limit, cid)
+    out = io.BytesIO()
+    _read_below(cid, node, _depth(node.size), get, out)
+    return out.getvalue()
+
+
+def list_directory(cid: Cid, get: Get, limit: int) -> dict[str, Link]:
+    """Return the files of the artifact directory ``cid`` by name; fetches its node and the top nodes of large files.
+
+    Raises:
+        BlockMissing, BlockCorrupt, StoreUnavailable: As ``read_file``.
+        TooLarge: The files together have more than ``limit`` bytes.
+        NotCanonical: It is no directory, has more than 8 entries, or its names are not plain ASCII in ascending order.
+    """
+    _refuse(cid.codec != DAG_PB, cid, "a raw block is no directory")
+    node = decode_node(_get(cid, get))
+    names = [link.name for link in node.links]
+    _refuse(node.kind is not Kind.DIRECTORY, cid, "it is a file where a directory must be")
+    _refuse(len(names) > MAX_ENTRIES, cid, f"{len(names)} entries are more than {MAX_ENTRIES}")
+    _refuse(not all(map(_is_name, names)), cid, "a name is not plain ASCII")
+    _refuse(names != sorted(set(names)), cid, "its names are not in ascending order")
+    links = {link.name: _open_link(link, get) for link in node.links}
+    _refuse_larger(sum(link.size for link in links.values()), limit, cid)
+    return links
+
+
+class _Tree:
+    """The right edge of a balanced tree that is being built: per level the links that still wait for their node."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._levels: list[list[Root]] = []
+
+    def add(self, level: int, root: Root) -> None:
+        if level == len(self._levels):
+            self._levels.append([])
+        self._levels[level].append(root)
+        if len(self._levels[level]) == WIDTH:
+            self._close(level)
+
+    def _close(self, level: int) -> None:
+        below, self._levels[level] = self._levels[level], []
+        links = tuple(PbLink(root.cid, "", root.total_size) for root in below)
+        node = Node(Kind.FILE, links, tuple(root.size for root in below))
+        self.add(level + 1, _emit_node(node, node.size, self._emit))
+
+    def finish(self) -> Root:
+        """Close what is open from the leaves up. A lone link below the top gets its node too: all depths are equal."""
+        level = 0
+        while level < len(self._levels) - 1 or len(self._levels[level]) != 1:
+            if self._levels[level]:
+                self._close(level)
+            level += 1
+        return self._levels[level][0]
+
+
+def _read_chunk(stream: BinaryIO) -> bytes:
+    """Read one leaf, whole unless the stream ends: pipes and sockets return less than they are asked for."""
+    chunk = stream.read(CHUNK)
+    while len(chunk) < CHUNK and (more := stream.read(CHUNK - len(chunk))):
+        chunk += more
+    return chunk
+
+
+def _emit_leaf(data: bytes, emit: Emit) -> Root:
+    cid = block_cid(RAW, data)
+    emit(Block(cid, data))
+    return Root(cid, len(data), len(data))
+
+
+def _emit_node(node: Node, size: int, emit: Emit) -> Root:
+    data = encode_node(node)
+    cid = block_cid(DAG_PB, data)
+    emit(Block(cid, data))
+    return Root(cid, size, len(data) + sum(link.total_size for link in node.links))
+
+
+def _depth(size: int) -> int:
+    """Return the levels of nodes above the leaves of a file of ``size`` bytes."""
+    depth = 0
+    while CHUNK * WIDTH**depth < size:
+        depth += 1
+    return depth
+
+
+def _get(cid: Cid, get: Get) -> bytes:
+    data = get(cid)
+    verify_block(cid, data)
+    return data
+
+
+def _top_node(cid: Cid, get: Get) -> Node:
+    """Fetch the top node of a file that is larger than one leaf."""
+    node = _file_node(cid, _get(cid, get))
+    _refuse(node.size <= CHUNK, cid, "a file of at most one leaf has no node")
+    return node
+
+
+def _file_node(cid: Cid, data: bytes) -> Node:
+    node = decode_node(data)
+    _refuse(node.kind is not Kind.FILE, cid, "it is a directory where a file must be")
+    return node
+
+
+def _read_below(cid: Cid, node: Node, depth: int, get: Get, out: BinaryIO) -> int:
+    """Write the bytes below ``node``, which stands ``depth`` levels above the leaves; return the sum of their Tsizes.
+
+    Depth and fan-out follow from the size, so a hostile tree can neither nest, nor loop, nor hold more than it says.
+    """
+    each = CHUNK * WIDTH ** (depth - 1)
+    sizes = tuple(min(each, node.size - at) for at in range(0, node.size, each))
+    _refuse(node.sizes != sizes or len(node.links) != len(sizes), cid, "its bytes are not divided as they must be")
+    total = 0
+    for link, size in zip(node.links, sizes, strict=True):
+        _refuse(link.name != "" or link.cid.codec != (RAW if depth == 1 else DAG_PB), cid, "a link is of another kind")
+        found = _read_link(link, size, depth - 1, get, out)
+        _refuse(link.total_size != found, cid, f"a link says {link.total_size} bytes in all, there are {found}")
+        total += found
+    return total
+
+
+def _read_link(link: PbLink, size: int, depth: int, get: Get, out: BinaryIO) -> int:
+    """Write the ``size`` bytes below ``link``, whose target stands ``depth`` levels above the leaves; return its Tsize."""
+    data = _get(link.cid, get)
+    node = _file_node(link.cid, data) if depth else None
+    found = node.size if node else len(data)
+    _refuse(found != size, link.cid, f"it holds {found} bytes where its node says {size}")
+    if node:
+        return len(data) + _read_below(link.cid, node, depth, get, out)
+    return out.write(data)
+
+
+def _open_link(link: PbLink, get: Get) -> Link:
+    if link.cid.codec == RAW:
+        _refuse(link.total_size > CHUNK, link.cid, f"a leaf of {link.total_size} bytes is over {CHUNK}")
+        return Link(link.cid, link.total_size, link.total_size)
+    return Link(link.cid, _top_node(link.cid, get).size, link.total_size)
+
+
+def _is_name(name: str) -> bool:
+    printable = name.isascii() and name.isprintable() and "/" not in name
+    return printable and 1 <= len(name) <= 255 and name not in (".", "..")
+
+
+def _refuse(broken: bool, cid: Cid, why: str) -> None:
+    if broken:
+        raise NotCanonical(f"{cid} is not canonical:", f"{why}.", _DO)
+
+
+def _refuse_larger(size: int, limit: int, cid: Cid) -> None:
+    if size > limit:
+        raise TooLarge(f"{cid} holds {size} bytes.", f"At most {limit} are allowed.", "Publish a smaller artifact.")
