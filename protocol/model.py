@@ -1,37 +1,60 @@
-"""A model on an integer grid: per tensor int32 mantissas |q| < 2^24 on a power-of-two exponent, so float32 = q * 2^E is exact."""
+"""A model on an integer grid: per tensor int32 mantissas |q| < 2^24 on a power-of-two exponent, so float32 = q * 2^E is exact.
+
+Files: ``architecture.json`` (opaque), ``weights.safetensors`` (float32 for trainables and statistics, own dtype for
+constants), ``model.json`` and, after the first consolidation, ``importance.safetensors`` (uint32 for trainables).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from protocol import canonical_json, tensors
+from protocol.cid import Cid, directory_cid
+from protocol.errors import NegativeStatistic, OutsideWindow, TooLarge, WrongFiles
+from protocol.fields import Field
+from protocol.grid import MANTISSA_LIMIT, check_finite, grid_exponent, snap, to_float32, unsnap
+from protocol.specs import (
+    TensorClass,
+    TensorSpec,
+    check_arrays,
+    merged_specs,
+    read_specs,
+    specs_to_json,
+    trainable_specs,
+)
 from protocol.types import Digest
+from protocol.unixfs import import_file
 
-MANTISSA_LIMIT = 1 << 24  # |q| < 2^24: every mantissa is exact in float32
+__all__ = [
+    "ARCHITECTURE",
+    "IMPORTANCE",
+    "MANIFEST",
+    "MANTISSA_LIMIT",
+    "WEIGHTS",
+    "Model",
+    "TensorClass",
+    "TensorSpec",
+    "decode_model",
+    "decode_weights",
+    "encode_model",
+    "grid_exponent",
+    "snap",
+    "to_float32",
+    "unsnap",
+    "weights_bytes",
+    "weights_cid",
+]
 
-
-class TensorClass(StrEnum):
-    """What merging does with a tensor."""
-
-    TRAINABLE = "trainable"  # merged by the task's rule; has importance
-    STATISTIC = "statistic"  # weighted mean whatever the rule; no importance
-    CONSTANT = "constant"  # own dtype, copied
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """One tensor of a model. ``name`` is ``%05d.<path>``, given once at creation."""
-
-    name: str
-    shape: tuple[int, ...]
-    kind: TensorClass
-    exponent: int | None  # E of the grid; None for constants
-    dtype: str = "float32"  # safetensors' own dtype for constants, "float32" otherwise
-    non_negative: bool = False  # a statistic that must not become negative (a variance)
+ARCHITECTURE, WEIGHTS = "architecture.json", "weights.safetensors"
+MANIFEST, IMPORTANCE = "model.json", "importance.safetensors"
+MAX_ARCHITECTURE_BYTES = 8 * 1024 * 1024
+MAX_MANIFEST_BYTES = 16 * 1024 * 1024
+MAX_PARENTS = 8
 
 
 @dataclass(frozen=True)
@@ -57,3 +80,163 @@ class Model:
     constants: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
     importance: Mapping[str, NDArray[np.uint32]] | None = None
     anchor: str | None = None
+
+
+def encode_model(model: Model) -> dict[str, bytes]:
+    """Return the files of ``model``: one value, one set of bytes.
+
+    Raises:
+        ArtifactRefused: It is not a model: WrongFiles, TooLarge, WrongField, WrongTensor, NotFinite, OutsideWindow or
+            NegativeStatistic, by what is wrong.
+    """
+    files = {
+        ARCHITECTURE: model.architecture,
+        WEIGHTS: weights_bytes(model),
+        MANIFEST: canonical_json.dumps(_manifest(model)),
+    }
+    _read_manifest(files[MANIFEST])  # refuses what nobody could read
+    _check_architecture(model.architecture)
+    _check_non_negative(model.mantissas, model.specs)
+    _check_presence(model.importance is not None, model.anchor)
+    if model.importance is not None:
+        check_arrays(model.importance, trainable_specs(model.specs), IMPORTANCE, "uint32")
+        files[IMPORTANCE] = tensors.dumps(model.importance)
+    return files
+
+
+def decode_model(files: Mapping[str, bytes]) -> Model:
+    """Return the model that ``files`` are the encoding of; arrays are read-only.
+
+    Raises:
+        ArtifactRefused: WrongFiles, TooLarge, NotCanonical, WrongField, WrongTensor, NotFinite, OutsideWindow or
+            NegativeStatistic, by what is wrong.
+    """
+    if files.keys() - {IMPORTANCE} != {ARCHITECTURE, WEIGHTS, MANIFEST}:
+        raise _wrong_files(f"It has {', '.join(sorted(map(ascii, files)))}.")
+    _check_architecture(files[ARCHITECTURE])
+    model = _read_manifest(files[MANIFEST])
+    _check_presence(IMPORTANCE in files, model.anchor)
+    weights = _load_weights(files[WEIGHTS], model.specs)
+    mantissas = _unsnap_all(weights, model.specs)
+    _check_non_negative(mantissas, model.specs)
+    importance = None
+    if IMPORTANCE in files:
+        importance = tensors.loads(files[IMPORTANCE])
+        check_arrays(importance, trainable_specs(model.specs), IMPORTANCE, "uint32")
+    constants = {name: array for name, array in weights.items() if name not in mantissas}
+    return replace(
+        model,
+        architecture=files[ARCHITECTURE],
+        mantissas=mantissas,
+        constants=constants,
+        importance=importance,
+    )
+
+
+def weights_bytes(model: Model) -> bytes:
+    """Return the ``weights.safetensors`` of ``model``.
+
+    Raises:
+        WrongTensor: An array is missing, unknown, or has another shape or dtype than its spec.
+        OutsideWindow: A mantissa is 2^24 or more, or an exponent is no grid's. NotFinite: A constant is NaN or infinite.
+    """
+    merged = merged_specs(model.specs)
+    constants = [spec for spec in model.specs if spec.kind is TensorClass.CONSTANT]
+    check_arrays(model.mantissas, merged, "The mantissas", "int32")
+    check_arrays(model.constants, constants, "The constants")
+    _check_constants(model.constants)
+    weights: dict[str, tensors.Array] = dict(model.constants)
+    for spec in merged:
+        mantissas = model.mantissas[spec.name]
+        if mantissas.max() >= MANTISSA_LIMIT or mantissas.min() <= -MANTISSA_LIMIT:
+            raise OutsideWindow(f"Tensor {spec.name} leaves its grid.", "|q| must stay below 2^24.", "Saturate it.")
+        weights[spec.name] = to_float32(mantissas, spec.grid)
+    return tensors.dumps(weights)
+
+
+def weights_cid(model: Model) -> Cid:
+    """Return the CID of the ``weights.safetensors`` *file* of ``model``, by which an anchor is named."""
+    return import_file(BytesIO(weights_bytes(model)), lambda block: None).cid
+
+
+def decode_weights(data: bytes, specs: Sequence[TensorSpec]) -> dict[str, NDArray[np.int32]]:
+    """Return the mantissas in the ``weights.safetensors`` of a model with ``specs``: for an anchor, which is one file.
+
+    Raises:
+        ArtifactRefused: NotCanonical, WrongTensor, NotFinite or OutsideWindow, by what is wrong.
+    """
+    return _unsnap_all(_load_weights(data, specs), specs)
+
+
+def _manifest(model: Model) -> dict[str, object]:
+    return {
+        "anchor": model.anchor,
+        "parents": [str(directory_cid(parent)) for parent in model.parents],
+        "round": model.round,
+        "tensors": specs_to_json(model.specs),
+        "version": 1,
+    }
+
+
+def _read_manifest(data: bytes) -> Model:
+    """Return the model of ``model.json``, without what the other files hold."""
+    root = Field(canonical_json.loads(data, MAX_MANIFEST_BYTES), MANIFEST)
+    fields = root.object(("anchor", "parents", "round", "tensors", "version"))
+    fields["version"].integer(1, 1)
+    return Model(
+        architecture=b"",
+        round=fields["round"].integer(),
+        parents=tuple(parent.digest() for parent in fields["parents"].array(MAX_PARENTS)),
+        specs=read_specs(fields["tensors"]),
+        mantissas={},
+        anchor=None if fields["anchor"].value is None else fields["anchor"].cid(),
+    )
+
+
+def _load_weights(data: bytes, specs: Sequence[TensorSpec]) -> dict[str, tensors.Array]:
+    weights = tensors.loads(data)
+    check_arrays(weights, specs, WEIGHTS)
+    _check_constants({spec.name: weights[spec.name] for spec in specs if spec.kind is TensorClass.CONSTANT})
+    return weights
+
+
+def _unsnap_all(
+    weights: Mapping[str, NDArray[np.float32]], specs: Sequence[TensorSpec]
+) -> dict[str, NDArray[np.int32]]:
+    mantissas = {}
+    for spec in merged_specs(specs):
+        mantissas[spec.name] = unsnap(weights[spec.name], spec.grid, f"Tensor {spec.name}")
+        mantissas[spec.name].flags.writeable = False
+    return mantissas
+
+
+def _check_constants(constants: Mapping[str, tensors.Array]) -> None:
+    for name, array in constants.items():
+        if array.dtype.kind == "f":
+            check_finite(array, f"Constant {name}")
+
+
+def _check_non_negative(mantissas: Mapping[str, NDArray[np.int32]], specs: Sequence[TensorSpec]) -> None:
+    for spec in specs:
+        if spec.non_negative and mantissas[spec.name].min() < 0:
+            raise NegativeStatistic(
+                f"Statistic {spec.name} is negative.", "It is a variance or a count.", "Clip it at 0."
+            )
+
+
+def _check_architecture(data: bytes) -> None:
+    if len(data) > MAX_ARCHITECTURE_BYTES:
+        raise TooLarge(f"{ARCHITECTURE} has {len(data)} bytes.", f"At most {MAX_ARCHITECTURE_BYTES}.", "Shorten it.")
+
+
+def _check_presence(importance: bool, anchor: str | None) -> None:
+    if importance != (anchor is not None):
+        raise _wrong_files("It has importance without an anchor, or an anchor without importance.")
+
+
+def _wrong_files(what: str) -> WrongFiles:
+    return WrongFiles(
+        f"A model directory is not one. {what}",
+        f"It has {ARCHITECTURE}, {WEIGHTS} and {MANIFEST}, and {IMPORTANCE} where it has an anchor.",
+        "Publish it with encode_model.",
+    )

@@ -1,12 +1,30 @@
-"""A report: ``derived.json`` (integers that anyone recomputes to the byte) and ``statement.json`` (said, not recomputed)."""
+"""A report: ``derived.json`` (integers that anyone recomputes to the byte) and ``statement.json`` (said, not recomputed).
+
+Decoding checks form, types and ranges only, never whether the numbers are right: a readable but wrong report has to
+reach an auditor's comparison, or a liar could hide behind his own mistakes.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast, get_args
 
-from protocol.types import Address, Digest, FederationId, Hash, RoundId
+from protocol import canonical_json
+from protocol.cid import directory_cid
+from protocol.errors import WrongFiles
+from protocol.fields import Field
+from protocol.types import Address, Digest, FederationId, Hash, RoundId, hex32
+
+DERIVED, STATEMENT = "derived.json", "statement.json"
+MAX_DERIVED_BYTES = 64 * 1024 * 1024
+MAX_UPDATES = (1 << 24) - 1  # the contract's uint24
+MAX_MILLIS = (1 << 40) - 1  # the contract's uint40
+MAX_METRICS, MAX_SOFTWARE = 64, 200
+
+_RULE = re.compile(r"[a-z0-9-]{0,64}")
 
 Verdict = Literal["accepted", "refused", "unavailable"]
 
@@ -51,3 +69,147 @@ class Statement:
 
     metrics: Mapping[str, tuple[int, int]]
     software: str
+
+
+def encode_report(derived: Derived, statement: Statement) -> dict[str, bytes]:
+    """Return the files of a report: one value, one set of bytes.
+
+    Raises:
+        WrongField, NotCanonical, TooLarge: It is not a report.
+    """
+    return {DERIVED: encode_derived(derived), STATEMENT: _encode_statement(statement)}
+
+
+def decode_report(files: Mapping[str, bytes]) -> tuple[Derived, Statement]:
+    """Return what ``files`` are the encoding of.
+
+    Raises:
+        ArtifactRefused: WrongFiles, TooLarge, NotCanonical or WrongField, by what is wrong.
+    """
+    if files.keys() != {DERIVED, STATEMENT}:
+        raise WrongFiles(
+            f"A report directory has {', '.join(sorted(map(ascii, files)))}.",
+            f"It has {DERIVED} and {STATEMENT}.",
+            "Publish it with encode_report.",
+        )
+    return decode_derived(files[DERIVED]), _decode_statement(files[STATEMENT])
+
+
+def encode_derived(derived: Derived) -> bytes:
+    """Return the bytes of ``derived.json``.
+
+    Raises:
+        WrongField, NotCanonical, TooLarge: A field is out of its range.
+    """
+    data = canonical_json.dumps(
+        {
+            "base": str(directory_cid(derived.base)),
+            "consolidated": derived.consolidated,
+            "federation": hex32(derived.federation),
+            "merged": derived.merged,
+            "model": str(directory_cid(derived.model)),
+            "rewards_root": hex32(derived.rewards_root),
+            "rewards_total": str(derived.rewards_total),
+            "round": hex32(derived.round),
+            "rule": derived.rule,
+            "saturated": derived.saturated,
+            "updates": [_verdict_json(update) for update in derived.updates],
+            "updates_hash": hex32(derived.updates_hash),
+            "version": 1,
+        }
+    )
+    decode_derived(data)  # refuses what nobody could read
+    return data
+
+
+def derived_hash(derived: Derived) -> Hash:
+    """Return the sha-256 of ``derived.json``, which is settled and attested."""
+    return Hash(hashlib.sha256(encode_derived(derived)).digest())
+
+
+def decode_derived(data: bytes) -> Derived:
+    """Return what the bytes of a ``derived.json`` say.
+
+    Raises:
+        ArtifactRefused: TooLarge, NotCanonical or WrongField, by what is wrong.
+    """
+    names = [*Derived.__slots__, "version"]
+    fields = Field(canonical_json.loads(data, MAX_DERIVED_BYTES), DERIVED).object(names)
+    fields["version"].integer(1, 1)
+    return Derived(
+        federation=FederationId(fields["federation"].hash()),
+        round=RoundId(fields["round"].hash()),
+        base=fields["base"].digest(),
+        updates_hash=fields["updates_hash"].hash(),
+        rule=_rule(fields["rule"]),
+        model=fields["model"].digest(),
+        merged=fields["merged"].integer(0, MAX_UPDATES),
+        saturated=fields["saturated"].integer(),
+        consolidated=fields["consolidated"].flag(),
+        updates=tuple(_read_verdict(update) for update in fields["updates"].array(MAX_UPDATES)),
+        rewards_root=fields["rewards_root"].hash(),
+        rewards_total=fields["rewards_total"].amount(),
+    )
+
+
+def _verdict_json(update: UpdateVerdict) -> dict[str, object]:
+    return {
+        "client": update.client,
+        "credit_millis": update.credit_millis,
+        "digest": str(directory_cid(update.digest)),
+        "examples": update.examples,
+        "millis": update.millis,
+        "reward": str(update.reward),
+        "rule": update.rule,
+        "steps": update.steps,
+        "verdict": update.verdict,
+        "weight": update.weight,
+    }
+
+
+def _read_verdict(item: Field) -> UpdateVerdict:
+    fields = item.object(UpdateVerdict.__slots__)
+    return UpdateVerdict(
+        client=fields["client"].address(),
+        digest=fields["digest"].digest(),
+        millis=fields["millis"].integer(0, MAX_MILLIS),
+        verdict=cast("Verdict", fields["verdict"].choice(get_args(Verdict))),
+        rule=_rule(fields["rule"]),
+        examples=fields["examples"].integer(),
+        steps=fields["steps"].integer(),
+        weight=fields["weight"].integer(),
+        credit_millis=fields["credit_millis"].integer(0, MAX_MILLIS),
+        reward=fields["reward"].amount(),
+    )
+
+
+def _rule(field: Field) -> str:
+    if not _RULE.fullmatch(field.ascii(64)):
+        raise field.refusal("a rule's name: lower-case letters, digits and hyphens")
+    return field.ascii(64)
+
+
+def _encode_statement(statement: Statement) -> bytes:
+    metrics = {name: list(pair) for name, pair in statement.metrics.items()}
+    data = canonical_json.dumps({"metrics": metrics, "software": statement.software, "version": 1})
+    _decode_statement(data)
+    return data
+
+
+def _decode_statement(data: bytes) -> Statement:
+    fields = Field(canonical_json.loads(data), STATEMENT).object(("metrics", "software", "version"))
+    fields["version"].integer(1, 1)
+    metrics = fields["metrics"].mapping(MAX_METRICS)
+    return Statement(
+        metrics={name: _read_metric(name, metrics[name]) for name in sorted(metrics)},
+        software=fields["software"].ascii(MAX_SOFTWARE),
+    )
+
+
+def _read_metric(name: str, field: Field) -> tuple[int, int]:
+    Field(name, field.path).ascii(64)
+    pair = field.array(2)
+    if len(pair) != 2:
+        raise field.refusal("[correct, total]")
+    total = pair[1].integer(1)
+    return pair[0].integer(0, total), total

@@ -1,10 +1,31 @@
-"""The task: the fixed terms under which a federation trains, an artifact of one file, ``task.json``."""
+"""The task: the fixed terms under which a federation trains, an artifact of one file, ``task.json``.
+
+The fields of ``task.json`` are those of the dataclasses, by the same names; rationals are strings in lowest terms.
+People write tasks as TOML or JSON (``load_task_toml``), where everything but the name has a default.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
-from typing import Literal
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from protocol import canonical_json
+from protocol.errors import ArithmeticRefused, ArtifactRefused, InvalidInput, WrongFiles
+from protocol.fields import Field
+from protocol.written_file import overlay, read_written
+
+TASK = "task.json"
+
+# Bounds that only have to keep every later product small; none is a recommendation.
+MAX_EXAMPLES_CAP = (1 << 41) - 1  # check_bounds with one update
+MAX_EPOCHS = 1 << 12  # examples_cap * epochs < 2^53, so planned steps are integers that JSON keeps
+MAX_SECONDS = 30 * 24 * 3600  # the contract's longest settlement and challenge windows
+MAX_UPDATES = (1 << 24) - 1  # the contract's uint24
+MAX_RATIO = 1_000_000
+MAX_ARTIFACT_BYTES = 1 << 40
 
 DeltaType = Literal["int8", "int16", "int32"]
 
@@ -85,3 +106,170 @@ class Task:
     publication_seconds: int = 60  # p: bytes may be published this long after training closes
     rederivation_margin_seconds: int = 60  # time an auditor needs after p, within the challenge window
     retention_seconds: int | None = None  # how long accepted updates are kept; None is for ever
+
+
+def check_bounds(task: Task, max_updates: int) -> None:
+    """Refuse terms under which a merge could leave int64.
+
+    Proof: a delta counts as q * 2^(e - E), below 2^22 in every window (protocol.update.WINDOW), and an update weighs
+    at most ``examples_cap``. So |sum of n_k * q_k * 2^(e_k - E)| < max_updates * examples_cap * 2^22 < 2^63, and so is
+    every partial sum in every order; the denominator, at most max_updates * examples_cap, is below 2^41.
+
+    Raises:
+        ArithmeticRefused: max_updates * examples_cap * 2^22 is 2^63 or more.
+    """
+    if max_updates * task.merge.examples_cap >= 1 << 41:
+        raise ArithmeticRefused(
+            f"{max_updates} updates of up to {task.merge.examples_cap} examples could overflow the merge.",
+            "max_updates * examples_cap * 2^22 must stay below 2^63.",
+            "Lower max_updates in the round's terms, or examples_cap in the task.",
+        )
+
+
+def encode_task(task: Task) -> dict[str, bytes]:
+    """Return the files of ``task``: one value, one set of bytes.
+
+    Raises:
+        WrongField, NotCanonical: A field is out of its range.
+    """
+    files = {TASK: canonical_json.dumps(_to_json(task))}
+    decode_task(files)  # refuses what nobody could read
+    return files
+
+
+def decode_task(files: Mapping[str, bytes]) -> Task:
+    """Return the task that ``files`` are the encoding of.
+
+    Raises:
+        ArtifactRefused: WrongFiles, TooLarge, NotCanonical or WrongField, by what is wrong.
+    """
+    if files.keys() != {TASK}:
+        raise WrongFiles(
+            f"A task directory has {', '.join(sorted(map(ascii, files)))}.",
+            f"It has {TASK} alone.",
+            "Publish it again.",
+        )
+    return _read_task(canonical_json.loads(files[TASK]), TASK)
+
+
+def load_task_toml(path: Path) -> Task:
+    """Return the task that a person wrote at ``path``, as TOML, or as JSON where the name ends in .json.
+
+    All fields but ``name`` may be left out; rationals may be written "1/10", "0.1", 0.1 or 1.
+
+    Raises:
+        InvalidInput: The file cannot be read, or a field (named by its path) is unknown, missing or out of range.
+    """
+    defaults = asdict(Task(name=""))
+    del defaults["name"]  # the one field without a default
+    written = overlay({**defaults, "version": 1}, read_written(path))
+    try:
+        return _read_task(_spell(written), path.name)
+    except ArtifactRefused as error:
+        raise InvalidInput(error.what, error.why, error.do) from None
+
+
+def _to_json(task: Task) -> object:
+    return _spell({**asdict(task), "version": 1})
+
+
+def _spell(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _spell(item) for name, item in value.items()}
+    return str(value) if isinstance(value, Fraction) else value
+
+
+def _read_task(value: object, path: str) -> Task:
+    found = Field(value, path).object([*_names(Task), "version"])
+    found["version"].integer(1, 1)
+    merge, consolidation = _read_merge(found["merge"]), _read_consolidation(found["consolidation"])
+    min_updates = found["min_updates"].integer(1, MAX_UPDATES)
+    if min_updates <= 2 * consolidation.trim:
+        raise found["min_updates"].refusal("more than 2 * consolidation.trim, or trimming could drop every update")
+    forever = found["retention_seconds"].value is None
+    return Task(
+        name=found["name"].text(100, 1),
+        merge=merge,
+        delta_type=cast("DeltaType", found["delta_type"].choice(get_args(DeltaType))),
+        training=_read_training(found["training"]),
+        consolidation=consolidation,
+        credit=_read_credit(found["credit"]),
+        feedback=_read_feedback(found["feedback"]),
+        limits=_read_limits(found["limits"]),
+        min_updates=min_updates,
+        publication_seconds=found["publication_seconds"].integer(1, MAX_SECONDS),
+        rederivation_margin_seconds=found["rederivation_margin_seconds"].integer(0, MAX_SECONDS),
+        retention_seconds=None if forever else found["retention_seconds"].integer(1),
+    )
+
+
+def _read_merge(field: Field) -> MergeRule:
+    found = field.object(_names(MergeRule))
+    return MergeRule(
+        rule=found["rule"].choice(["fedavg"]),
+        weighting=cast('Literal["examples", "uniform"]', found["weighting"].choice(["examples", "uniform"])),
+        examples_cap=found["examples_cap"].integer(1, MAX_EXAMPLES_CAP),
+    )
+
+
+def _read_training(field: Field) -> Training:
+    found = field.object(_names(Training))
+    optimizer = found["optimizer"].choice(["sgd", "adam"])
+    momentum = found["momentum"].rational(0, 1)
+    if momentum == 1 or (momentum and optimizer == "adam"):
+        raise found["momentum"].refusal("less than 1, and 0 for adam, which has its own moments")
+    learning_rate = found["learning_rate"].rational(0, MAX_RATIO)
+    if not learning_rate:
+        raise found["learning_rate"].refusal("more than 0")
+    return Training(
+        optimizer=cast('Literal["sgd", "adam"]', optimizer),
+        learning_rate=learning_rate,
+        momentum=momentum,
+        batch_size=found["batch_size"].integer(1, MAX_EXAMPLES_CAP),
+        epochs=found["epochs"].integer(1, MAX_EPOCHS),
+        loss=cast(
+            'Literal["sparse_categorical_crossentropy"]', found["loss"].choice(["sparse_categorical_crossentropy"])
+        ),
+    )
+
+
+def _read_consolidation(field: Field) -> Consolidation:
+    found = field.object(_names(Consolidation))
+    combine = found["combine"].choice(["median", "trimmed_mean"])
+    trim = found["trim"].integer(0, MAX_UPDATES)
+    if trim and combine == "median":
+        raise found["trim"].refusal("0 for the median, which trims nothing")
+    return Consolidation(
+        strength=found["strength"].rational(0, MAX_RATIO),
+        decay=found["decay"].rational(0, 1),
+        combine=cast('Literal["median", "trimmed_mean"]', combine),
+        trim=trim,
+        examples=found["examples"].integer(1, MAX_EXAMPLES_CAP),
+    )
+
+
+def _read_credit(field: Field) -> CreditRule:
+    found = field.object(_names(CreditRule))
+    return CreditRule(
+        reference_millis_per_step=found["reference_millis_per_step"].rational(0, MAX_RATIO),
+        kappa=found["kappa"].rational(0, MAX_RATIO),
+    )
+
+
+def _read_feedback(field: Field) -> Feedback:
+    found = field.object(_names(Feedback))
+    return Feedback(
+        clip_steps=found["clip_steps"].integer(0, (1 << 24) - 1), drop_after=found["drop_after"].integer(0, 1_000_000)
+    )
+
+
+def _read_limits(field: Field) -> Limits:
+    found = field.object(_names(Limits))
+    return Limits(
+        model_bytes=found["model_bytes"].integer(1, MAX_ARTIFACT_BYTES),
+        update_bytes=found["update_bytes"].integer(1, MAX_ARTIFACT_BYTES),
+    )
+
+
+def _names(record: type) -> list[str]:
+    return [field.name for field in fields(record)]

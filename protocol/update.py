@@ -1,4 +1,8 @@
-"""An update: the quantised change of one client's weights, optional importance, and metadata."""
+"""An update: the quantised change of one client's weights, optional importance, and metadata.
+
+Files: ``update.json``, ``delta.safetensors`` (one signed integer dtype) and, in consolidation rounds only,
+``importance.safetensors`` (uint8). Everything in it is a stranger's: it is bounded before it is used.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,35 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.types import Address, Digest, FederationId, RoundId
+from protocol import canonical_json, tensors
+from protocol.cid import directory_cid
+from protocol.errors import (
+    EmptyImportance,
+    NegativeStatistic,
+    OutsideWindow,
+    UnexpectedImportance,
+    WrongFiles,
+    WrongTensor,
+)
+from protocol.fields import Field
+from protocol.model import Model
+from protocol.specs import TensorSpec, check_arrays, merged_specs, trainable_specs
+from protocol.types import Address, Digest, FederationId, RoundId, hex32
+
+MANIFEST, DELTA, IMPORTANCE = "update.json", "delta.safetensors", "importance.safetensors"
+
+# dtype -> (largest e - E, largest |q|). Each product |q| * 2^(e - E) stays below 2^22, on which the merge's overflow
+# bound rests (protocol.task.check_bounds): 127 * 2^15 and 32767 * 2^7 are below 2^22, as is 2^22 - 1.
+WINDOW = {"int8": (15, 127), "int16": (7, 32767), "int32": (0, (1 << 22) - 1)}
+
+# Wide enough for any float64 Fisher value, narrow enough that 2^(e - e') is a small integer (under 260 bytes).
+MIN_IMPORTANCE_EXPONENT, MAX_IMPORTANCE_EXPONENT = -1022, 1023
+MAX_SOFTWARE = 200
+
+_FIELDS = (
+    "author", "base", "examples", "exponents", "federation", "importance_exponents", "round", "software", "steps",
+    "version",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,3 +67,153 @@ class Update:
     deltas: Mapping[str, NDArray[np.signedinteger]]
     importance: Mapping[str, NDArray[np.uint8]] | None = None
     importance_exponents: Mapping[str, int] | None = None
+
+
+def encode_update(update: Update) -> dict[str, bytes]:
+    """Return the files of ``update``: one value, one set of bytes.
+
+    Raises:
+        ArtifactRefused: It is not an update, as ``decode_update`` says.
+    """
+    files = {MANIFEST: canonical_json.dumps(_manifest(update)), DELTA: tensors.dumps(update.deltas)}
+    if update.importance is not None:
+        files[IMPORTANCE] = tensors.dumps(update.importance)
+    decode_update(files)  # refuses what nobody could read; views, so it costs little
+    return files
+
+
+def decode_update(files: Mapping[str, bytes]) -> Update:
+    """Return the update that ``files`` are the encoding of; arrays are read-only views of them.
+
+    What can be known only with the base model and the round is left to ``check_update``.
+
+    Raises:
+        ArtifactRefused: WrongFiles, TooLarge, NotCanonical, WrongField or WrongTensor, by what is wrong.
+    """
+    if files.keys() - {IMPORTANCE} != {MANIFEST, DELTA}:
+        raise WrongFiles(
+            f"An update directory has {', '.join(sorted(map(ascii, files)))}.",
+            f"It has {MANIFEST}, {DELTA} and, where the round consolidates, {IMPORTANCE}.",
+            "Publish it with encode_update.",
+        )
+    deltas = tensors.loads(files[DELTA])
+    importance = tensors.loads(files[IMPORTANCE]) if IMPORTANCE in files else None
+    fields = Field(canonical_json.loads(files[MANIFEST]), MANIFEST).object(_FIELDS)
+    fields["version"].integer(1, 1)
+    return Update(
+        federation=FederationId(fields["federation"].hash()),
+        round=RoundId(fields["round"].hash()),
+        author=fields["author"].address(),
+        base=fields["base"].digest(),
+        examples=fields["examples"].integer(1),
+        steps=fields["steps"].integer(1),
+        software=fields["software"].ascii(MAX_SOFTWARE),
+        exponents=_exponents(fields["exponents"], deltas),
+        deltas=deltas,
+        importance=importance,
+        importance_exponents=_importance_exponents(fields["importance_exponents"], importance),
+    )
+
+
+def check_update(update: Update, *, base: Model, delta_type: str, consolidate: bool) -> None:
+    """Refuse an update that does not fit ``base`` and its round; the first problem in a fixed order decides the rule.
+
+    Args:
+        delta_type: The task's, "int8", "int16" or "int32". consolidate: Whether the round's terms say so.
+
+    Raises:
+        WrongTensor: A tensor is missing, unknown, or has another shape or dtype.
+        OutsideWindow: An exponent or a mantissa lies outside its dtype's window.
+        UnexpectedImportance: Importance is missing in a consolidation round, or present in another.
+        EmptyImportance: The importance is zero everywhere.
+        NegativeStatistic: Applied alone, it would make a non-negative statistic negative.
+    """
+    merged = merged_specs(base.specs)
+    check_arrays(update.deltas, merged, DELTA, delta_type)
+    for spec in merged:
+        _check_window(spec, update.exponents[spec.name], update.deltas[spec.name])
+    _check_importance(update.importance, base, consolidate)
+    for spec in merged:
+        if spec.non_negative:
+            _check_non_negative(spec, base.mantissas[spec.name], update)
+
+
+def _manifest(update: Update) -> dict[str, object]:
+    extra = update.importance_exponents
+    return {
+        "author": update.author,
+        "base": str(directory_cid(update.base)),
+        "examples": update.examples,
+        "exponents": dict(update.exponents),
+        "federation": hex32(update.federation),
+        "importance_exponents": None if extra is None else dict(extra),
+        "round": hex32(update.round),
+        "software": update.software,
+        "steps": update.steps,
+        "version": 1,
+    }
+
+
+def _exponents(field: Field, arrays: Mapping[str, tensors.Array]) -> dict[str, int]:
+    """Return an exponent from -1022 to 1023 for each of ``arrays`` and nothing else."""
+    found = field.mapping(tensors.MAX_TENSORS)
+    if found.keys() != arrays.keys():
+        raise WrongTensor(
+            f"{field.path} names other tensors than the file it belongs to.",
+            "Each tensor has one exponent.",
+            "Publish it with encode_update.",
+        )
+    low, high = MIN_IMPORTANCE_EXPONENT, MAX_IMPORTANCE_EXPONENT
+    return {name: value.integer(low, high) for name, value in sorted(found.items())}
+
+
+def _importance_exponents(field: Field, importance: Mapping[str, tensors.Array] | None) -> dict[str, int] | None:
+    if importance is None:
+        if field.value is not None:
+            raise field.refusal(f"null without {IMPORTANCE}")
+        return None
+    return _exponents(field, importance)
+
+
+def _check_window(spec: TensorSpec, exponent: int, delta: tensors.Array) -> None:
+    shift_limit, limit = WINDOW[delta.dtype.name]
+    if not 0 <= exponent - spec.grid <= shift_limit:
+        raise OutsideWindow(
+            f"The change of {spec.name} has exponent {exponent}.",
+            f"On its grid of exponent {spec.grid}, {delta.dtype.name} takes {spec.grid} to {spec.grid + shift_limit}.",
+            "Quantise it again.",
+        )
+    if int(delta.max()) > limit or int(delta.min()) < -limit:
+        raise OutsideWindow(
+            f"The change of {spec.name} has a mantissa outside ±{limit}.",
+            f"That is the window of {delta.dtype.name}.",
+            "Quantise it again.",
+        )
+
+
+def _check_importance(importance: Mapping[str, NDArray[np.uint8]] | None, base: Model, consolidate: bool) -> None:
+    if (importance is not None) != consolidate:
+        state = "lacks" if consolidate else "has"
+        raise UnexpectedImportance(
+            f"The update {state} importance.",
+            "Rounds whose terms say `consolidate` need it, others refuse it.",
+            "Read the round's terms again.",
+        )
+    if importance is not None:
+        check_arrays(importance, trainable_specs(base.specs), IMPORTANCE, "uint8")
+        if not any(array.any() for array in importance.values()):
+            raise EmptyImportance(
+                "The importance is zero everywhere.", "It cannot be rescaled to mean 1.", "Measure it on more examples."
+            )
+
+
+def _check_non_negative(spec: TensorSpec, mantissas: NDArray[np.int32], update: Update) -> None:
+    # |q| < 2^24 and |delta * 2^shift| < 2^22, so int32 holds the sum.
+    shift = update.exponents[spec.name] - spec.grid
+    changed = mantissas + (update.deltas[spec.name].astype(np.int32) << shift)
+    if changed.min() < 0:
+        raise NegativeStatistic(
+            f"Applied alone, the update would make {spec.name} negative.",
+            "It is a variance or a count.",
+            "Clip the change so that the statistic stays at 0 or above.",
+        )

@@ -1,0 +1,165 @@
+"""safetensors with one encoding only: the same tensors are always the same bytes, and every reader of the format reads them.
+
+Layout (https://github.com/huggingface/safetensors, §Format): 8 bytes little-endian length N of the header, N bytes of JSON,
+data. What we fix beyond it: no metadata; the header is canonical JSON, padded with the fewest spaces after which data
+starts at a multiple of 64; data in order of dtype size, largest first, then name, without gaps, little-endian, C order.
+Descending sizes keep every tensor aligned to its own dtype.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol import canonical_json
+from protocol.errors import NotCanonical, TooLarge, WrongTensor
+from protocol.fields import Field
+
+MAX_HEADER_BYTES = 8 * 1024 * 1024
+MAX_TENSORS = 65_536
+MAX_RANK = 32
+MAX_DIMENSION = 1 << 40
+ALIGNMENT = 64
+
+Array = NDArray[Any]
+Spec = tuple[str, tuple[int, ...]]  # numpy's dtype name, shape
+
+_CODES = {
+    "float64": "F64", "float32": "F32", "float16": "F16", "bool": "BOOL",
+    "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
+    "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8",
+}  # fmt: skip
+_NAMES = {code: name for name, code in _CODES.items()}
+DTYPES = frozenset(_CODES)
+
+# Names are ASCII without quote and backslash, so that JSON needs no escapes.
+_NAME = re.compile(r"[ !#-\[\]-~]{1,256}")
+
+
+def _item_size(dtype: str) -> int:
+    return np.dtype(dtype).itemsize
+
+
+def _byte_size(spec: Spec) -> int:
+    size = _item_size(spec[0])
+    for dimension in spec[1]:
+        size *= dimension
+    return size
+
+
+def _check_spec(name: str, spec: Spec) -> None:
+    if not _NAME.fullmatch(name) or name == "__metadata__":
+        raise WrongTensor(
+            f"{name[:100]!r} is no name for a tensor.", "Names are 1 to 256 ASCII characters.", "Rename it."
+        )
+    dtype, shape = spec
+    if dtype not in DTYPES:
+        raise WrongTensor(f"Tensor {name} is {dtype}.", f"Known: {', '.join(sorted(DTYPES))}.", "Convert it.")
+    if len(shape) > MAX_RANK or 0 in shape or _byte_size(spec) > canonical_json.MAX_INTEGER:
+        raise WrongTensor(
+            f"Tensor {name} has shape {list(shape)}.",
+            f"Tensors have at most {MAX_RANK} dimensions, none of them 0, and fewer than 2^53 bytes.",
+            "Reshape or remove it.",
+        )
+
+
+def _header(specs: Mapping[str, Spec]) -> tuple[bytes, dict[str, int]]:
+    """Return the padded header with its length, and each tensor's offset into the data, in data order."""
+    order = sorted(specs, key=lambda name: (-_item_size(specs[name][0]), name))
+    entries: dict[str, object] = {}
+    offsets: dict[str, int] = {}
+    end = 0
+    for name in order:
+        dtype, shape = specs[name]
+        offsets[name], end = end, end + _byte_size(specs[name])
+        entries[name] = {"data_offsets": [offsets[name], end], "dtype": _CODES[dtype], "shape": list(shape)}
+    text = canonical_json.dumps(entries)
+    text += b" " * (-(8 + len(text)) % ALIGNMENT)
+    return len(text).to_bytes(8, "little") + text, offsets
+
+
+def dumps(tensors: Mapping[str, Array]) -> bytes:
+    """Return the one encoding of ``tensors``.
+
+    Raises:
+        WrongTensor: A name, a dtype or a number of dimensions that the format does not have.
+        NotCanonical: A bool tensor holds other bytes than 0 and 1.
+        TooLarge: The header would be over 8 MiB, or there are over 65,536 tensors.
+    """
+    specs = {name: (array.dtype.name, array.shape) for name, array in tensors.items()}
+    for name, spec in specs.items():
+        _check_spec(name, spec)
+    header, offsets = _header(specs)
+    _check_sizes(len(header) - 8, len(specs))
+    parts: list[bytes | memoryview] = [header]
+    for name in offsets:
+        array = np.ascontiguousarray(tensors[name], dtype=np.dtype(specs[name][0]).newbyteorder("<"))
+        _check_bool(name, array)
+        parts.append(array.reshape(-1).view(np.uint8).data)
+    return b"".join(parts)
+
+
+def loads(data: bytes) -> dict[str, Array]:
+    """Return the tensors in ``data``, in name order, as read-only views of it: nothing is copied.
+
+    Raises:
+        NotCanonical: Truncated, trailing bytes, gaps or overlaps, other order, metadata, other padding.
+        WrongTensor: An unknown dtype, a bad name, too many dimensions. WrongField: The header has other fields.
+        TooLarge: A header over 8 MiB, over 65,536 tensors.
+    """
+    length = int.from_bytes(data[:8], "little")
+    _check_sizes(length, 0)
+    if len(data) < 8 + length:
+        raise _refusal("The file ends within its header.")
+    specs = _read_header(data[8 : 8 + length])
+    header, offsets = _header(specs)
+    if header != data[: 8 + length]:
+        raise _refusal("Offsets, order or padding are not those that its tensors have.")
+    if len(data) != len(header) + sum(map(_byte_size, specs.values())):
+        raise _refusal("It has fewer or more data than its tensors.")
+    views = {name: _view(data, len(header) + offsets[name], specs[name]) for name in sorted(specs)}
+    for name, view in views.items():
+        _check_bool(name, view)
+    return views
+
+
+def _read_header(text: bytes) -> dict[str, Spec]:
+    root = Field(canonical_json.loads(text.rstrip(b" "), MAX_HEADER_BYTES), "header")
+    specs = {}
+    for name, entry in root.mapping(MAX_TENSORS).items():
+        fields = entry.object(("data_offsets", "dtype", "shape"))
+        shape = tuple(dimension.integer(0, MAX_DIMENSION) for dimension in fields["shape"].array(MAX_RANK))
+        code = fields["dtype"].ascii(16)
+        specs[name] = (_NAMES.get(code, code), shape)
+        _check_spec(name, specs[name])
+    return specs
+
+
+def _view(data: bytes, start: int, spec: Spec) -> Array:
+    dtype = np.dtype(spec[0]).newbyteorder("<")
+    count = _byte_size(spec) // dtype.itemsize
+    view = np.frombuffer(data, dtype, count, start).reshape(spec[1])
+    view.flags.writeable = False
+    return view
+
+
+def _check_bool(name: str, array: Array) -> None:
+    if array.dtype.kind == "b" and array.view(np.uint8).max() > 1:
+        raise _refusal(f"The bool tensor {name} holds other bytes than 0 and 1.")
+
+
+def _check_sizes(header: int, tensors: int) -> None:
+    if header > MAX_HEADER_BYTES or tensors > MAX_TENSORS:
+        raise TooLarge(
+            f"A safetensors header has {header} bytes.",
+            f"At most {MAX_HEADER_BYTES} bytes and {MAX_TENSORS} tensors are read.",
+            "Ask its author why.",
+        )
+
+
+def _refusal(why: str) -> NotCanonical:
+    return NotCanonical("A safetensors file is not canonical.", why, "Write it with protocol.tensors.dumps.")
