@@ -1,1 +1,1 @@
-"""."""
+"""The command ``rondo`` and the demo: the only package that brings several roles together."""

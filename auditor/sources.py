@@ -1,0 +1,83 @@
+"""What an audit reads: the round's artifacts, each by a digest that the chain names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from network.store import ContentStore, fetch
+from protocol.cid import directory_cid
+from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing, InvalidInput, StoreUnavailable
+from protocol.model import Model, decode_model
+from protocol.replay import FederationState, RoundState
+from protocol.report import Derived, decode_report
+from protocol.task import Task, decode_task
+from protocol.types import Digest
+
+# A report holds one short row an update; tasks are a page of settings.
+REPORT_LIMIT_BYTES = 256 * 1024 * 1024
+TASK_LIMIT_BYTES = 1024 * 1024
+
+
+class Undecided(Exception):
+    """The audit cannot be decided now; ``args[0]`` names what is missing."""
+
+
+@dataclass(frozen=True)
+class ReportCopy:
+    """The organization's report as it was read; ``derived`` is None where it is not a canonical report."""
+
+    derived: Derived | None
+    problem: str
+
+
+def fetch_or_undecided(store: ContentStore, digest: Digest, limit: int, what: str) -> Mapping[str, bytes]:
+    """Fetch an artifact directory that the audit cannot do without.
+
+    Raises:
+        Undecided: A block is missing or corrupt in every source, or the store does not answer.
+    """
+    try:
+        return fetch(store, digest, limit)
+    except (BlockMissing, BlockCorrupt, StoreUnavailable) as error:
+        raise Undecided(f"{what} {directory_cid(digest)} cannot be fetched: {error.what}") from error
+
+
+def load_task(store: ContentStore, federation: FederationState) -> Task:
+    """The federation's task. Raises: Undecided, ArtifactRefused."""
+    return decode_task(fetch_or_undecided(store, federation.terms.task, TASK_LIMIT_BYTES, "The task"))
+
+
+def load_base(store: ContentStore, round_: RoundState, task: Task) -> Model:
+    """The round's base model. Raises: Undecided, ArtifactRefused."""
+    return decode_model(fetch_or_undecided(store, round_.base, task.limits.model_bytes, "The base model"))
+
+
+def load_report(store: ContentStore, round_: RoundState, copy: Path | None) -> ReportCopy:
+    """The settled report from the store, or from the folder ``copy`` instead.
+
+    Raises:
+        Undecided: The report cannot be fetched.
+        InvalidInput: ``copy`` is not a readable folder.
+    """
+    if round_.settled is None:
+        raise Undecided("The round is not settled.")
+    try:
+        if copy is not None:
+            files: Mapping[str, bytes] = read_folder(copy)
+        else:
+            files = fetch_or_undecided(store, round_.settled.settlement.report, REPORT_LIMIT_BYTES, "The report")
+        return ReportCopy(decode_report(files)[0], "")
+    except ArtifactRefused as refusal:
+        return ReportCopy(None, str(refusal))
+
+
+def read_folder(folder: Path) -> dict[str, bytes]:
+    """The files of a folder by name. Raises: InvalidInput where it cannot be read."""
+    try:
+        return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+    except OSError as error:
+        raise InvalidInput(
+            f"The report folder {folder} cannot be read.", str(error.strerror), "Name a folder that holds derived.json."
+        ) from error

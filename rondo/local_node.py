@@ -1,0 +1,109 @@
+"""``rondo node``: a local chain with the contract and a test token on it, for development and the demo."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from network.console import Output
+from network.evm_chain import deploy, deploy_test_token, transfer_token
+from network.files import write_atomic
+from network.keys import keystore_address, new_keystore, open_keystore
+from network.node import LocalNode
+from network.session import stop_on_signal
+from protocol.errors import InvalidInput
+from protocol.types import Address, address
+
+TOKEN_UNIT = 10**18  # the test token has 18 decimals
+TEST_SUPPLY = 10**9 * TOKEN_UNIT
+GAS_MONEY_WEI = 100 * 10**18
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What is deployed on a local chain, as ``node.json`` keeps it."""
+
+    chain_url: str
+    contract: Address
+    token: Address
+
+
+def new_account(keystore: Path) -> Address:
+    """Make a keystore with a random passphrase in a file beside it (``.pass``), for accounts of a local chain only."""
+    passphrase_file = keystore.with_suffix(".pass")
+    if keystore.exists():
+        return keystore_address(keystore)
+    write_atomic(passphrase_file, secrets.token_urlsafe(24).encode(), mode=0o600)
+    return new_keystore(keystore, passphrase_file.read_text())
+
+
+def ensure_deployed(node: LocalNode, directory: Path) -> Deployment:
+    """Deploy contract and token once; a chain that was stopped and started keeps them.
+
+    Killed between deployment and its record, the next start deploys again: the first one is simply not used.
+    """
+    record = directory / "node.json"
+    if record.exists():
+        kept = json.loads(record.read_text())
+        return Deployment(node.url, kept["contract"], kept["token"])
+    keystore = directory / "keys" / "deployer.json"
+    node.fund(new_account(keystore), GAS_MONEY_WEI)
+    key = open_keystore(keystore, keystore.with_suffix(".pass").read_text())
+    deployment = Deployment(node.url, deploy(node.url, key), deploy_test_token(node.url, key, TEST_SUPPLY))
+    write_atomic(record, json.dumps(asdict(deployment), indent=2).encode())
+    return deployment
+
+
+def write_settings(directory: Path, deployment: Deployment) -> Path:
+    """Write ``rondo.toml`` for this chain and its content store, and return its path."""
+    path = directory / "rondo.toml"
+    values = {
+        "chain_url": deployment.chain_url,
+        "contract": deployment.contract,
+        "token": deployment.token,
+        "store": f"dir:{(directory / 'store').resolve()}",
+        "home": str((directory / "home").resolve()),
+    }
+    write_atomic(path, "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()).encode())
+    return path
+
+
+def run_node(directory: Path, port: int, json_mode: bool) -> None:
+    """Run the node until SIGINT or SIGTERM; print where it is and what is on it."""
+    output = Output(json_mode)
+    stopped = stop_on_signal()
+    with LocalNode(directory / "chain", port=port) as node:
+        deployment = ensure_deployed(node, directory)
+        settings = write_settings(directory, deployment)
+        output.result({**asdict(deployment), "settings": str(settings)})
+        output.say(
+            f"In other terminals: export RONDO_CONFIG={settings}   (Ctrl-C here stops the chain and keeps its state)"
+        )
+        while not stopped():
+            node.check()
+            time.sleep(0.5)
+
+
+def fund_account(directory: Path, to: str, tokens: int, json_mode: bool) -> None:
+    """Give ``to`` gas money and ``tokens`` whole test tokens on the local chain of ``directory``.
+
+    Raises:
+        InvalidInput: There is no such node directory, or ``to`` is not an address.
+    """
+    recipient = address(to)
+    record, settings_file = directory / "node.json", directory / "rondo.toml"
+    if not (record.exists() and settings_file.exists()):
+        raise InvalidInput(f"{directory} is not a node's directory.", "It has no node.json.", "Start one: rondo node")
+    from network.evm_chain import fund_gas
+    from network.settings import load_settings
+
+    url = load_settings(settings_file).chain_url
+    fund_gas(url, recipient, GAS_MONEY_WEI)
+    if tokens:
+        keystore = directory / "keys" / "deployer.json"
+        key = open_keystore(keystore, keystore.with_suffix(".pass").read_text())
+        transfer_token(url, key, json.loads(record.read_text())["token"], recipient, tokens * TOKEN_UNIT)
+    Output(json_mode).result({"address": recipient, "gas_wei": str(GAS_MONEY_WEI), "tokens": tokens})
