@@ -315,7 +315,8 @@ interface ITrainingRounds {
 
     /// @notice Opens the result that a quorum agreed on instead of the settled one; anyone, while now < revealEnds.
     /// @dev Reverts: WrongPhase (only Rejected), AlreadyRevealed, RevealTooLate, RevealMismatch, InvalidRewards. Emits ResultRevealed.
-    function reveal(RoundId round, bytes32 model, bytes32 derivedHash, bytes32 rewardsRoot, uint96 rewardsTotal) external;
+    function reveal(RoundId round, bytes32 model, bytes32 derivedHash, bytes32 rewardsRoot, uint96 rewardsTotal)
+        external;
 
     // --- money out; anyone may send these, the money always goes to whom it is owed ---
 
@@ -349,10 +350,7 @@ interface ITrainingRounds {
     function getFederation(FederationId federation) external view returns (FederationView memory);
     function getRound(RoundId round) external view returns (RoundView memory);
     /// @return millis Recorded milliseconds. @return submitted Whether there is an update. @return paid Whether it was paid.
-    function getUpdate(RoundId round, address client)
-        external
-        view
-        returns (uint40 millis, bool submitted, bool paid);
+    function getUpdate(RoundId round, address client) external view returns (uint40 millis, bool submitted, bool paid);
     function isAuditor(FederationId federation, address account) external view returns (bool);
     function isJoined(FederationId federation, bytes32 admissionRoot, address client) external view returns (bool);
     function hasAttested(RoundId round, address auditor) external view returns (bool attested, bool feePaid);

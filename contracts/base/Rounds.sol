@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+
+import {FederationId, ITrainingRounds, Phase, RoundId, RoundTerms, Settlement} from "../interfaces/ITrainingRounds.sol";
+import {Bounds} from "../libraries/Bounds.sol";
+import {Hashes} from "../libraries/Hashes.sol";
+import {Attestation, Federation, Payout, Round, Stakes, Training, Verdict} from "../libraries/Records.sol";
+import {RoundMath} from "../libraries/RoundMath.sol";
+import {Federations} from "./Federations.sol";
+
+/// @title Rounds: their launch, their settlement and what the auditors say of it
+abstract contract Rounds is Federations, ReentrancyGuardTransient {
+    using SafeCast for uint256;
+    using SafeERC20 for IERC20;
+    using RoundMath for Payout;
+    using RoundMath for Phase;
+    using RoundMath for Training;
+
+    mapping(RoundId round => Round) internal _rounds;
+
+    /// @inheritdoc ITrainingRounds
+    function launchRound(FederationId federation, bytes32 expectedBase, RoundTerms calldata terms)
+        external
+        nonReentrant
+        returns (RoundId round)
+    {
+        Federation storage leader = _asOrganization(federation);
+        _requireNoneLive(federation, leader);
+        bytes32 base = _head(federation, leader);
+        if (expectedBase != base) revert StaleBase(federation, expectedBase, base);
+        Bounds.check(terms, leader.auditors != 0);
+        uint256 escrow = RoundMath.pool(terms.rewardPerMilli, terms.maxMillis, terms.maxUpdates) + terms.bond
+            + uint256(terms.attestationFee) * leader.auditors;
+        escrow.toUint96();
+
+        leader.head = base;
+        uint64 index = ++leader.rounds;
+        round = Hashes.round(federation, index);
+        Round storage record = _rounds[round];
+        _write(record, leader, terms);
+        record.index = index;
+        record.federation = federation;
+        record.base = base;
+        record.termsHash = Hashes.terms(terms);
+        record.updatesHash = Hashes.seed(round, base, record.termsHash);
+
+        _emitLaunched(round, record, terms, escrow);
+        _take(leader.token, escrow);
+    }
+
+    /// @inheritdoc ITrainingRounds
+    function settle(RoundId round, Settlement calldata settlement) external {
+        Round storage record = _launched(round);
+        Federation storage leader = _asOrganization(record.federation);
+        Training memory training = record.training;
+        Payout memory payout = record.payout;
+        Stakes memory stakes = record.stakes;
+        Phase phase = _phase(training, stakes, payout);
+        if (phase != Phase.Settlement) revert WrongPhase(round, phase, Phase.Settlement);
+        bytes32 updatesHash = record.updatesHash;
+        if (settlement.updatesHash != updatesHash) revert StaleUpdates(round, settlement.updatesHash, updatesHash);
+        if (settlement.model == 0) revert ZeroModel();
+        _requireRewards(round, training, payout, settlement.rewardsRoot, settlement.rewardsTotal);
+
+        bytes32 resultHash = Hashes.result(
+            round,
+            record.base,
+            updatesHash,
+            settlement.model,
+            settlement.derivedHash,
+            settlement.rewardsRoot,
+            settlement.rewardsTotal
+        );
+        uint40 settledAt = uint40(block.timestamp);
+        payout.challengeEnds = settledAt + stakes.challengeSeconds;
+        payout.unpaid = settlement.rewardsTotal;
+        stakes.rewardsTotal = settlement.rewardsTotal;
+        record.payout = payout;
+        record.stakes = stakes;
+        record.rewardsRoot = settlement.rewardsRoot;
+        record.resultHash = resultHash;
+        leader.candidate = settlement.model;
+
+        emit RoundSettled(round, settlement, resultHash, settledAt, payout.challengeEnds);
+    }
+
+    /// @inheritdoc ITrainingRounds
+    function attest(RoundId round, bytes32 resultHash, bytes32 witness) external {
+        Round storage record = _launched(round);
+        Payout memory payout = record.payout;
+        // Not the phase: a quorum ends the challenge, but the auditors that come after it have worked too.
+        if (block.timestamp >= payout.challengeEnds) {
+            revert WrongPhase(round, _phase(record.training, record.stakes, payout), Phase.Challenge);
+        }
+        FederationId federation = record.federation;
+        if (!_federations[federation].isAuditor[msg.sender]) revert NotAuditor(federation, msg.sender);
+        Attestation storage attestation = record.attestations[msg.sender];
+        if (attestation.attested) revert AlreadyAttested(round, msg.sender);
+        if (resultHash == 0) revert ZeroResult(round);
+
+        attestation.attested = true;
+        ++record.dues.attestations;
+        // A quorum is more than half of the auditors and each votes once: no second hash can reach it.
+        bool decided = ++record.votes[resultHash] == payout.quorum;
+        if (decided && resultHash == record.resultHash) {
+            record.payout.verdict = Verdict.Agreed;
+        } else if (decided) {
+            record.payout.verdict = Verdict.Other;
+            record.otherHash = resultHash;
+        }
+
+        emit Attested(round, msg.sender, resultHash, witness);
+        if (decided) emit QuorumReached(round, resultHash);
+    }
+
+    /// @inheritdoc ITrainingRounds
+    function reveal(RoundId round, bytes32 model, bytes32 derivedHash, bytes32 rewardsRoot, uint96 rewardsTotal)
+        external
+    {
+        Round storage record = _launched(round);
+        Training memory training = record.training;
+        Payout memory payout = record.payout;
+        Stakes memory stakes = record.stakes;
+        Phase phase = _phase(training, stakes, payout);
+        if (phase != Phase.Rejected) revert WrongPhase(round, phase, Phase.Rejected);
+        if (payout.verdict == Verdict.Revealed) revert AlreadyRevealed(round);
+        uint256 deadline = payout.revealEnds(stakes.challengeSeconds);
+        if (block.timestamp >= deadline) revert RevealTooLate(round, block.timestamp, deadline);
+        bytes32 revealed =
+            Hashes.result(round, record.base, record.updatesHash, model, derivedHash, rewardsRoot, rewardsTotal);
+        if (revealed != record.otherHash) revert RevealMismatch(round, revealed, record.otherHash);
+        _requireRewards(round, training, payout, rewardsRoot, rewardsTotal);
+
+        payout.verdict = Verdict.Revealed;
+        payout.unpaid = rewardsTotal;
+        stakes.rewardsTotal = rewardsTotal;
+        record.payout = payout;
+        record.stakes = stakes;
+        record.rewardsRoot = rewardsRoot;
+
+        emit ResultRevealed(round, model, derivedHash, rewardsRoot, rewardsTotal);
+    }
+
+    /// @inheritdoc ITrainingRounds
+    function roundId(FederationId federation, uint64 index) external pure returns (RoundId) {
+        return Hashes.round(federation, index);
+    }
+
+    function _launched(RoundId round) internal view returns (Round storage record) {
+        record = _rounds[round];
+        if (record.index == 0) revert UnknownRound(round);
+    }
+
+    function _phase(Training memory training, Stakes memory stakes, Payout memory payout)
+        internal
+        view
+        returns (Phase)
+    {
+        return payout.challengeEnds == 0
+            ? training.openPhase(stakes.settlementSeconds, block.timestamp)
+            : payout.settledPhase(block.timestamp);
+    }
+
+    function _phase(Round storage record) internal view returns (Phase) {
+        return _phase(record.training, record.stakes, record.payout);
+    }
+
+    /// @dev The model that a launch would start from now.
+    function _head(FederationId federation, Federation storage leader) internal view returns (bytes32) {
+        return _phase(_rounds[Hashes.round(federation, leader.rounds)]).movesHead() ? leader.candidate : leader.head;
+    }
+
+    function _requireNoneLive(FederationId federation, Federation storage leader) private view {
+        RoundId last = Hashes.round(federation, leader.rounds);
+        Phase phase = _phase(_rounds[last]);
+        if (phase.isLive()) revert RoundIsLive(last, phase);
+    }
+
+    /// @dev rewardsRoot is 0 exactly where rewardsTotal is, and the pool covers the total.
+    function _requireRewards(
+        RoundId round,
+        Training memory training,
+        Payout memory payout,
+        bytes32 rewardsRoot,
+        uint96 rewardsTotal
+    ) private pure {
+        uint256 pool = RoundMath.pool(payout.rate, training.maxMillis, training.maxUpdates);
+        if (rewardsTotal > pool || (rewardsTotal == 0) != (rewardsRoot == 0)) {
+            revert InvalidRewards(round, rewardsRoot, rewardsTotal, pool);
+        }
+    }
+
+    function _write(Round storage record, Federation storage leader, RoundTerms calldata terms) private {
+        bytes32 admission = leader.admission;
+        record.training = Training({
+            launchedAt: uint40(block.timestamp),
+            trainingSeconds: terms.trainingSeconds,
+            maxMillis: terms.maxMillis,
+            timeCapMillis: terms.timeCapMillis,
+            maxUpdates: terms.maxUpdates,
+            updates: 0,
+            timeMillis: 0,
+            gated: admission != 0
+        });
+        record.stakes = Stakes({
+            bond: terms.bond,
+            rewardsTotal: 0,
+            settlementSeconds: terms.settlementSeconds,
+            challengeSeconds: terms.challengeSeconds,
+            auditors: leader.auditors
+        });
+        record.payout = Payout({
+            challengeEnds: 0,
+            rate: terms.rewardPerMilli,
+            unpaid: 0,
+            quorum: leader.quorum,
+            verdict: Verdict.None,
+            byTime: false
+        });
+        record.dues.attestationFee = terms.attestationFee;
+        record.token = leader.token;
+        record.admission = admission;
+    }
+
+    function _emitLaunched(RoundId round, Round storage record, RoundTerms calldata terms, uint256 escrow) private {
+        Training memory training = record.training;
+        emit RoundLaunched(
+            round,
+            record.federation,
+            record.index,
+            record.base,
+            _admissionRoots[record.admission],
+            terms,
+            record.termsHash,
+            training.launchedAt,
+            training.trainingEnds(),
+            training.settlementEnds(terms.settlementSeconds),
+            escrow
+        );
+    }
+
+    /// @dev Takes exactly `amount` from the caller: a token that keeps some of it is refused.
+    function _take(IERC20 token, uint256 amount) private {
+        if (amount == 0) return;
+        if (address(token).code.length == 0) revert EscrowNotReceived(token, 0, amount);
+        uint256 before = token.balanceOf(address(this));
+        token.safeTransferFrom(msg.sender, address(this), amount);
+        uint256 received = token.balanceOf(address(this)) - before;
+        if (received != amount) revert EscrowNotReceived(token, received, amount);
+    }
+}

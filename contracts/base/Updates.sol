@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+
+import {
+    FederationId,
+    ITrainingRounds,
+    Phase,
+    RoundId,
+    SignedUpdate,
+    SkipReason
+} from "../interfaces/ITrainingRounds.sol";
+import {Hashes} from "../libraries/Hashes.sol";
+import {Round, Training, Update} from "../libraries/Records.sol";
+import {RoundMath} from "../libraries/RoundMath.sol";
+import {Signatures} from "../libraries/Signatures.sol";
+import {Rounds} from "./Rounds.sol";
+
+/// @title Updates: taken from their clients, or signed by them
+abstract contract Updates is Rounds, EIP712 {
+    using RoundMath for Training;
+
+    constructor() EIP712("Rondo TrainingRounds", "1") {}
+
+    /// @inheritdoc ITrainingRounds
+    function submitUpdate(RoundId round, bytes32 digest, uint40 millis) external {
+        Round storage record = _rounds[round];
+        Training memory training = record.training;
+        _requireTraining(round, record, training);
+        _requireTakeable(round, record, training, msg.sender, digest, millis);
+        bytes32 updatesHash = _record(round, record, training, record.updatesHash, msg.sender, digest, millis);
+        _store(round, record, training, updatesHash);
+    }
+
+    /// @inheritdoc ITrainingRounds
+    function submitUpdateFor(RoundId round, SignedUpdate calldata update) external {
+        Round storage record = _rounds[round];
+        Training memory training = record.training;
+        _requireTraining(round, record, training);
+        _requireTakeable(round, record, training, update.client, update.digest, update.millis);
+        bytes32 signed =
+            _typedDataHash(record.federation, round, record.termsHash, update.client, update.digest, update.millis);
+        if (!Signatures.isValid(update.client, signed, update.signature)) {
+            revert InvalidSignature(round, update.client);
+        }
+        bytes32 updatesHash =
+            _record(round, record, training, record.updatesHash, update.client, update.digest, update.millis);
+        _store(round, record, training, updatesHash);
+    }
+
+    /// @inheritdoc ITrainingRounds
+    function submitUpdates(RoundId round, SignedUpdate[] calldata updates) external {
+        Round storage record = _rounds[round];
+        Training memory training = record.training;
+        _requireTraining(round, record, training);
+        FederationId federation = record.federation;
+        bytes32 termsHash = record.termsHash;
+        bytes32 updatesHash = record.updatesHash;
+        for (uint256 i; i < updates.length; ++i) {
+            SignedUpdate calldata update = updates[i];
+            (address client, bytes32 digest, uint40 millis) = (update.client, update.digest, update.millis);
+            (bool refused, SkipReason reason) = _refusal(record, training, client, digest, millis);
+            if (!refused) {
+                bytes32 signed = _typedDataHash(federation, round, termsHash, client, digest, millis);
+                (refused, reason) = (!Signatures.isByKey(client, signed, update.signature), SkipReason.InvalidSignature);
+            }
+            if (refused) {
+                emit UpdateSkipped(round, client, digest, reason);
+            } else {
+                updatesHash = _record(round, record, training, updatesHash, client, digest, millis);
+            }
+        }
+        _store(round, record, training, updatesHash);
+    }
+
+    /// @inheritdoc ITrainingRounds
+    function updateTypedDataHash(RoundId round, address client, bytes32 digest, uint40 millis)
+        external
+        view
+        returns (bytes32)
+    {
+        Round storage record = _launched(round);
+        return _typedDataHash(record.federation, round, record.termsHash, client, digest, millis);
+    }
+
+    /// @dev RoundFull where nothing but the count is in the way, WrongPhase where time is.
+    function _requireTraining(RoundId round, Round storage record, Training memory training) private view {
+        if (training.launchedAt == 0) revert UnknownRound(round);
+        if (block.timestamp >= training.trainingEnds()) revert WrongPhase(round, _phase(record), Phase.Training);
+        if (training.updates == training.maxUpdates) revert RoundFull(round, training.maxUpdates);
+    }
+
+    /// @dev Why an update cannot be taken, its signature apart. Time cannot have been recorded before the launch.
+    function _refusal(Round storage record, Training memory training, address client, bytes32 digest, uint40 millis)
+        private
+        view
+        returns (bool refused, SkipReason reason)
+    {
+        if (training.updates == training.maxUpdates) return (true, SkipReason.RoundFull);
+        if (record.updates[client].submitted) return (true, SkipReason.AlreadySubmitted);
+        if (digest == 0) return (true, SkipReason.ZeroDigest);
+        if (millis > _mostMillis(training)) return (true, SkipReason.TooManyMillis);
+        if (training.gated && !_joined[record.admission][client]) return (true, SkipReason.NotJoined);
+    }
+
+    function _requireTakeable(
+        RoundId round,
+        Round storage record,
+        Training memory training,
+        address client,
+        bytes32 digest,
+        uint40 millis
+    ) private view {
+        (bool refused, SkipReason reason) = _refusal(record, training, client, digest, millis);
+        if (!refused) return;
+        if (reason == SkipReason.AlreadySubmitted) revert AlreadySubmitted(round, client);
+        if (reason == SkipReason.ZeroDigest) revert ZeroDigest(round);
+        if (reason == SkipReason.TooManyMillis) revert TooManyMillis(round, millis, _mostMillis(training));
+        revert NotJoined(record.federation, _admissionRoots[record.admission], client);
+    }
+
+    function _mostMillis(Training memory training) private view returns (uint256) {
+        uint256 elapsed = 1000 * (block.timestamp - training.launchedAt);
+        return elapsed < training.maxMillis ? elapsed : training.maxMillis;
+    }
+
+    /// @dev Writes the update; counts it in `training` and returns the new rolling hash, for `_store`.
+    function _record(
+        RoundId round,
+        Round storage record,
+        Training memory training,
+        bytes32 updatesHash,
+        address client,
+        bytes32 digest,
+        uint40 millis
+    ) private returns (bytes32) {
+        record.updates[client] = Update({millis: millis, submitted: true, paid: false});
+        ++training.updates;
+        training.timeMillis += millis < training.timeCapMillis ? millis : training.timeCapMillis;
+        emit UpdateSubmitted(round, client, digest, millis);
+        return Hashes.next(updatesHash, client, digest, millis);
+    }
+
+    function _store(RoundId round, Round storage record, Training memory training, bytes32 updatesHash) private {
+        record.training = training;
+        record.updatesHash = updatesHash;
+        if (training.updates == training.maxUpdates) emit TrainingClosed(round, uint40(block.timestamp));
+    }
+
+    function _typedDataHash(
+        FederationId federation,
+        RoundId round,
+        bytes32 termsHash,
+        address client,
+        bytes32 digest,
+        uint40 millis
+    ) private view returns (bytes32) {
+        return _hashTypedDataV4(Hashes.update(federation, round, termsHash, client, digest, millis));
+    }
+}
