@@ -1,0 +1,168 @@
+"""The organization's service: a read-only JSON view of federations, rounds and reports. It holds no key."""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from network.chain import Chain
+from network.store import ContentStore, fetch
+from organization.views import FederationView, Health, Problem, ReportView, RoundView, UpdateView
+from protocol.errors import (
+    ArtifactRefused,
+    ChainError,
+    ContentError,
+    InvalidInput,
+    RondoError,
+    UnknownFederation,
+    UnknownRound,
+)
+from protocol.reference import resolve_federation, resolve_round
+from protocol.replay import FederationState, RoundState, State
+from protocol.report import decode_report
+from protocol.types import Digest, FederationId, bytes32, hex32
+
+REPORT_LIMIT_BYTES = 80 * 1024 * 1024  # what protocol.report can encode
+MAX_PAGE = 1000
+
+Offset = Annotated[int, Query(ge=0, description="How many to pass over.")]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="How many to return at most.")]
+
+# In this order: the first class that an error belongs to decides.
+_STATUS: tuple[tuple[type[RondoError], int], ...] = (
+    (UnknownFederation, 404),
+    (UnknownRound, 404),
+    (InvalidInput, 400),
+    (ArtifactRefused, 502),  # what the organization published is not what it must be
+    (ChainError, 503),
+    (ContentError, 503),
+)
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "The request is malformed."},
+    404: {"model": Problem, "description": "There is no such thing."},
+    503: {"model": Problem, "description": "The chain or the content store does not answer."},
+}
+_REPORT_PROBLEMS = _PROBLEMS | {502: {"model": Problem, "description": "The published report is not a report."}}
+
+
+class _Reader:
+    """The chain and the store behind the service. Replay is not thread-safe and requests come in threads: one at a time."""
+
+    def __init__(self, chain: Chain, store: ContentStore) -> None:
+        self.chain, self.store = chain, store
+        self._lock = Lock()
+        self._reports: dict[Digest, ReportView] = {}
+
+    def state(self) -> State:
+        with self._lock:
+            return self.chain.state()
+
+    def federation(self, text: str) -> tuple[State, FederationState]:
+        state = self.state()
+        return state, resolve_federation(state, FederationId(bytes32(text)))
+
+    def round(self, text: str) -> tuple[State, RoundState]:
+        state = self.state()
+        return state, state.rounds[resolve_round(state, None, hex32(bytes32(text)))]
+
+    def report(self, round_: RoundState) -> ReportView:
+        if round_.settled is None:
+            raise UnknownRound(
+                f"Round {round_.index} has no report.",
+                f"It is {round_.phase.name.lower()}.",
+                "Ask again once it is settled.",
+            )
+        digest = round_.settled.settlement.report
+        # A digest's content never changes; the last report is the one that is asked for again and again.
+        if digest not in self._reports:
+            self._reports = {digest: ReportView.of(*decode_report(fetch(self.store, digest, REPORT_LIMIT_BYTES)))}
+        return self._reports[digest]
+
+
+def create_app(chain: Chain, store: ContentStore) -> FastAPI:
+    """Make the service over ``chain``, which may be read-only, and ``store``."""
+    app = FastAPI(
+        title="Rondo",
+        summary="Federations, rounds and reports, read from the chain and the content store.",
+        version="1",
+    )
+    _add_problems(app)
+    _add_routes(app, _Reader(chain, store))
+    return app
+
+
+def _add_routes(app: FastAPI, reader: _Reader) -> None:
+    @app.get("/health", responses={503: _PROBLEMS[503]})
+    def health() -> Health:
+        """Whether the service can read the chain."""
+        state = reader.state()
+        chain = reader.chain
+        return Health(
+            chain_id=chain.chain_id, contract=chain.contract, now=state.now, federations=len(state.federations)
+        )
+
+    @app.get("/federations", responses=_PROBLEMS)
+    def federations(offset: Offset = 0, limit: Limit = 100) -> list[FederationView]:
+        """All federations of the contract, in order of creation."""
+        found = list(reader.state().federations.values())
+        return [FederationView.of(one) for one in found[offset : offset + limit]]
+
+    @app.get("/federations/{federation}", responses=_PROBLEMS)
+    def federation(federation: str) -> FederationView:
+        """One federation by its id."""
+        return FederationView.of(reader.federation(federation)[1])
+
+    @app.get("/federations/{federation}/rounds", responses=_PROBLEMS)
+    def rounds(federation: str, offset: Offset = 0, limit: Limit = 100) -> list[RoundView]:
+        """The federation's rounds, first to last."""
+        state, found = reader.federation(federation)
+        return [RoundView.of(state.rounds[one], found) for one in found.rounds[offset : offset + limit]]
+
+    @app.get("/rounds/{round}", responses=_PROBLEMS)
+    def round_(round: str) -> RoundView:
+        """One round by its id."""
+        state, found = reader.round(round)
+        return RoundView.of(found, state.federations[found.federation])
+
+    @app.get("/rounds/{round}/updates", responses=_PROBLEMS)
+    def updates(round: str, offset: Offset = 0, limit: Limit = 100) -> list[UpdateView]:
+        """The round's updates in chain order."""
+        return [UpdateView.of(one) for one in reader.round(round)[1].updates[offset : offset + limit]]
+
+    @app.get("/rounds/{round}/report", responses=_REPORT_PROBLEMS)
+    def report(round: str) -> ReportView:
+        """The settled round's report, read from the content store."""
+        return reader.report(reader.round(round)[1])
+
+
+def _add_problems(app: FastAPI) -> None:
+    """Every failure has the same body: what, why, do."""
+
+    @app.exception_handler(RondoError)
+    def rondo_error(request: Request, error: RondoError) -> JSONResponse:
+        status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+        return _problem(status, error.what, error.why, error.do)
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return _problem(400, f"{where}: {first['msg']}.", "The request is malformed.", "See /docs for what is taken.")
+
+    @app.exception_handler(HTTPException)
+    def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        what = f"{request.method} {request.url.path}: {error.detail}."
+        return _problem(error.status_code, what, "The service only reads.", "See /docs for what there is.")
+
+    @app.exception_handler(Exception)
+    def unexpected(request: Request, error: Exception) -> JSONResponse:
+        return _problem(500, "The service failed.", "An error that was not foreseen; its log has it.", "Try again.")
+
+
+def _problem(status: int, what: str, why: str, do: str) -> JSONResponse:
+    return JSONResponse(Problem(what=what, why=why, do=do).model_dump(), status_code=status)

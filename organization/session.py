@@ -1,0 +1,206 @@
+"""What the commands of ``rondo org`` do: settings and outside systems in, JSON views out."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from network.chain import Chain
+from network.session import open_chain, open_content, stop_on_signal
+from network.settings import Settings, load_settings
+from organization.evaluation import load_held_out
+from organization.federation import BURN_ADDRESS, create_federation, name_auditors
+from organization.launch import check_organization, launch_round
+from organization.money import recover
+from organization.settle import Evaluator
+from organization.status import federation_view, round_view
+from organization.worker import OrganizationWorker
+from protocol.cid import directory_cid
+from protocol.errors import InvalidInput
+from protocol.reference import latest_round, resolve_federation, resolve_round
+from protocol.task import load_task_toml
+from protocol.terms import RoundTerms
+from protocol.types import FederationId, Hash, address, bytes32, hex32
+
+Say = Callable[[str], None]
+
+
+def create_from_files(
+    config: Path | None,
+    *,
+    task: Path,
+    model: Path,
+    auditors: Sequence[str],
+    quorum: int | None,
+    unaudited: bool,
+    forfeit_to: str | None,
+    seed: int | None,
+    salt: str | None,
+    say: Say,
+) -> dict[str, Any]:
+    """Create a federation from a task file and a model file.
+
+    Raises:
+        SettingsError: Contract, token or keystore is not configured.
+        UnsafeArchitecture, InvalidInput and others: See `organization.model_builder` and `organization.federation`.
+    """
+    # Words are checked first: a mistyped address should not cost the seconds that Keras takes to start.
+    bench = name_auditors([address(one) for one in auditors], quorum, unaudited)
+    receiver = BURN_ADDRESS if forfeit_to is None else address(forfeit_to)
+    fixed_salt = None if salt is None else Hash(bytes32(salt))
+    terms = load_task_toml(task)
+    settings = load_settings(config)
+    token = settings.require_token()
+    chain = open_chain(settings, with_key=True)
+    from organization.model_builder import load_model
+
+    created = create_federation(
+        chain,
+        open_content(settings),
+        settings.home,
+        task=terms,
+        model=load_model(model, seed),
+        token=token,
+        bench=bench,
+        forfeit_to=receiver,
+        salt=fixed_salt,
+        fresh_salt=lambda: secrets.token_bytes(32),
+    )
+    if not created.terms.is_audited:
+        say(
+            "warning: unaudited: our word alone decides on pay, and clients refuse such federations unless told otherwise"
+        )
+    elif chain.account in created.terms.auditors:
+        say("warning: the organization is one of its own auditors; clients may not trust such a federation")
+    say(
+        f'{"found" if created.existed else "created"}; put this in rondo.toml: federation = "{hex32(created.federation)}"'
+    )
+    return {
+        "federation": hex32(created.federation),
+        "existed": created.existed,
+        "organization": chain.account,
+        "task": str(directory_cid(created.terms.task)),
+        "model": str(directory_cid(created.terms.model)),
+        "audited": created.terms.is_audited,
+        "auditors": list(created.terms.auditors),
+        "quorum": created.terms.quorum,
+        "forfeit_to": created.terms.forfeit_to,
+    }
+
+
+def launch_once(config: Path | None, terms: RoundTerms) -> dict[str, Any]:
+    """Launch the next round; its view. Raises: see `organization.launch.launch_round`."""
+    settings, chain, federation = _open(config)
+    state = chain.state()
+    round_id = launch_round(chain, open_content(settings), state, federation, terms)
+    found = chain.state().rounds.get(round_id)
+    # With confirmations to wait for, the state may not have it yet; the transaction is in a block all the same.
+    return {"round": hex32(round_id)} if found is None else round_view(found)
+
+
+def settle_round(
+    config: Path | None, reference: str | None, *, test_data: Path | None, wait: bool, say: Say
+) -> tuple[dict[str, Any], bool]:
+    """Settle a round, once or as soon as possible; its view, and whether it is settled.
+
+    Raises:
+        UnknownRound: There is no such round.
+        InvalidInput: It is over without a settlement. ContentError, ChainError: The outside does not answer.
+    """
+    settings, chain, federation = _open(config)
+    state = chain.state()
+    if reference is None:
+        round_id = latest_round(resolve_federation(state, federation))
+    else:
+        round_id = resolve_round(state, federation, reference)
+    owner = state.rounds[round_id].federation
+    worker = OrganizationWorker(chain, open_content(settings), owner, evaluate=_evaluator(test_data), say=say)
+    stopped = stop_on_signal() if wait else lambda: True
+    settled = worker.settle(round_id)
+    while not settled and not stopped():
+        time.sleep(settings.poll_seconds)
+        settled = worker.settle(round_id)
+    return round_view(chain.state().rounds[round_id]), settled
+
+
+def run_rounds(
+    config: Path | None,
+    terms: RoundTerms,
+    *,
+    rounds: int,
+    consolidate: frozenset[int],
+    test_data: Path | None,
+    say: Say,
+) -> dict[str, Any]:
+    """Run the worker until the federation has had ``rounds`` rounds, or a signal comes; the federation's view."""
+    settings, chain, federation = _open(config)
+    worker = OrganizationWorker(
+        chain, open_content(settings), federation, terms=terms, evaluate=_evaluator(test_data), say=say
+    )
+    worker.run(rounds, consolidate, pause=lambda: time.sleep(settings.poll_seconds), stopped=stop_on_signal())
+    return _view(chain, federation)
+
+
+def read_status(config: Path | None) -> dict[str, Any]:
+    """The configured federation's view; needs no key."""
+    settings = load_settings(config)
+    federation = settings.require_federation()
+    return _view(open_chain(settings, with_key=False), federation)
+
+
+def withdraw_all(config: Path | None, say: Say) -> dict[str, Any]:
+    """Withdraw from all rounds that can; how many transactions it took, and what remains in each round."""
+    _, chain, federation_id = _open(config)
+    state = chain.state()
+    federation = resolve_federation(state, federation_id)
+    check_organization(chain, federation)
+    done = recover(chain, state, federation, say)
+    returned = sum(chain.state().rounds[one].returned for one in federation.rounds)
+    return {"transactions": done, "returned_in_all": str(returned)}
+
+
+def serve_forever(config: Path | None, host: str, port: int, say: Say) -> None:
+    """Serve the JSON views until a signal comes. Raises: InvalidInput where it cannot listen there."""
+    import uvicorn
+
+    from organization.service import create_app
+
+    settings = load_settings(config)
+    app = create_app(open_chain(settings, with_key=False), open_content(settings))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise InvalidInput(f"Cannot listen on {host}:{port}.", str(error.strerror or error), "Use --port 0.") from None
+    with listening:
+        bound = listening.getsockname()[1]
+        shown = f"[{host}]" if ":" in host else host
+        say(f"http://{shown}:{bound}")
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+
+
+def parse_indices(text: str) -> frozenset[int]:
+    """The rounds that ``text``, such as "3,5", names. Raises: InvalidInput."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isascii() and part.isdigit() and 0 < int(part) < 2**63 for part in parts):
+        raise InvalidInput(f"{text!r} is not a list of rounds.", "Rounds are counted from 1.", "Write 3,5.")
+    return frozenset(map(int, parts))
+
+
+def _open(config: Path | None) -> tuple[Settings, Chain, FederationId]:
+    settings = load_settings(config)
+    federation = settings.require_federation()
+    return settings, open_chain(settings, with_key=True), federation
+
+
+def _view(chain: Chain, federation: FederationId) -> dict[str, Any]:
+    state = chain.state()
+    return federation_view(state, resolve_federation(state, federation))
+
+
+def _evaluator(test_data: Path | None) -> Evaluator | None:
+    return None if test_data is None else load_held_out(test_data)

@@ -1,0 +1,86 @@
+"""Settling a round: re-derive it, publish what the settlement names, then state it on chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+
+from network.chain import Chain
+from network.store import ContentStore, fetch, publish
+from processor.round import Derivation, derive_round, facts
+from protocol.cid import directory_cid
+from protocol.model import Model, decode_model
+from protocol.replay import RoundState
+from protocol.report import Statement, derived_hash, encode_report
+from protocol.task import Task
+from protocol.terms import Settlement
+from protocol.types import Address
+
+# A metric's name to (correct, total), for the model that the round leads to.
+Evaluator = Callable[[Model], Mapping[str, tuple[int, int]]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A settlement whose content is published, with the account it follows from."""
+
+    settlement: Settlement
+    derivation: Derivation
+    statement: Statement
+
+
+def prepare_settlement(
+    chain: Chain,
+    store: ContentStore,
+    round_: RoundState,
+    task: Task,
+    unavailable: frozenset[Address],
+    evaluate: Evaluator | None = None,
+) -> Prepared:
+    """Derive the round and publish its model and report; nothing is on chain yet, and doing it again is harmless.
+
+    Args:
+        round_: A round in phase Settlement.
+        unavailable: Clients whose bytes were missing when the publication window was over.
+        evaluate: Measures the resulting model for the report's statement; no verdict or reward reads it.
+
+    Raises:
+        BlockMissing, BlockCorrupt, StoreUnavailable: The base, or an update believed present, cannot be fetched.
+        ArithmeticRefused: A stated bound would be exceeded.
+    """
+    base = decode_model(fetch(store, round_.base, task.limits.model_bytes))
+    derivation = derive_round(
+        facts(chain.chain_id, chain.contract, round_),
+        task,
+        base,
+        lambda digest: fetch(store, digest, task.limits.update_bytes),
+        unavailable,
+    )
+    if derivation.model_files is not None:
+        publish(store, derivation.model_files)
+    result = derivation.model or base
+    statement = Statement(dict(evaluate(result)) if evaluate else {}, software_name())
+    derived = derivation.derived
+    report = publish(store, encode_report(derived, statement))
+    for update in derived.updates:
+        # Including an update obliges to serve its bytes (DESIGN 3). A refused one's tree is nobody's to vouch for.
+        if update.verdict == "accepted":
+            store.keep(directory_cid(update.digest))
+    settlement = Settlement(
+        updates_hash=derived.updates_hash,
+        model=derived.model,
+        report=report,
+        derived_hash=derived_hash(derived),
+        rewards_root=derived.rewards_root,
+        rewards_total=derived.rewards_total,
+    )
+    return Prepared(settlement, derivation, statement)
+
+
+def software_name() -> str:
+    """What made the settlement, for the report's statement: package and version."""
+    try:
+        return f"rondo-fl {metadata.version('rondo-fl')}"
+    except metadata.PackageNotFoundError:  # run from a checkout
+        return "rondo-fl from source"

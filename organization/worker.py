@@ -1,0 +1,205 @@
+"""The organization's worker: launches rounds, settles them, and takes back what returns. Everything it knows is on chain,
+so it can be stopped or killed at any line and started again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+
+from network.chain import Chain
+from network.store import ContentStore
+from organization.collect import collect
+from organization.launch import check_organization, launch_round, load_task
+from organization.money import recover
+from organization.settle import Evaluator, prepare_settlement
+from protocol.errors import (
+    BlockCorrupt,
+    BlockMissing,
+    ChainUnavailable,
+    InvalidInput,
+    RondoError,
+    StoreUnavailable,
+    TransactionReverted,
+)
+from protocol.model import Model
+from protocol.reference import resolve_federation
+from protocol.replay import FederationState, RoundState, State
+from protocol.task import Task
+from protocol.terms import Phase, RoundTerms
+from protocol.types import Digest, FederationId, RoundId, hex32
+
+# What the contract answers where it is a little ahead of our view (confirmations, another worker): looking again helps.
+_AHEAD = frozenset(["RoundIsLive", "StaleBase", "WrongPhase", "StaleUpdates"])
+MAX_REVERTS = 3  # in a row, of any other kind
+
+
+class OrganizationWorker:
+    """Keeps one federation's rounds going.
+
+    Args:
+        chain: Opened with the organization's key.
+        terms: Terms of the rounds to launch; ``consolidate`` is decided for each round. None launches nothing.
+        evaluate: Measures every resulting model for the report's statement.
+        say: Takes one line of progress; the same line about a round is not said twice in a row.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        store: ContentStore,
+        federation: FederationId,
+        *,
+        terms: RoundTerms | None = None,
+        evaluate: Evaluator | None = None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.chain, self.store, self.federation = chain, store, federation
+        self.terms, self.evaluate = terms, evaluate
+        self._say = say
+        self._last_said = ""
+        self._task: Task | None = None
+        self._have: set[Digest] = set()
+
+    def run(
+        self,
+        rounds: int,
+        consolidate: Collection[int] = (),
+        *,
+        pause: Callable[[], None],
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Step until the federation has had ``rounds`` rounds in all and they are over, or until ``stopped()``.
+
+        Rounds are counted from the federation's first, so a worker that is started again goes on where it was.
+
+        Args:
+            consolidate: Indices of the rounds that renew importance and anchor.
+            pause: Waits a little between steps, also after the outside did not answer.
+
+        Raises:
+            RondoError: What waiting cannot mend: see `step`.
+        """
+        reverts = 0
+        while not stopped():
+            try:
+                if self.step(rounds, consolidate):
+                    return
+                reverts = 0
+            except TransactionReverted as revert:
+                reverts += revert.name not in _AHEAD
+                if reverts > MAX_REVERTS:
+                    raise
+                self._report(f"{revert.what} Looking again.")
+            except (ChainUnavailable, StoreUnavailable, BlockMissing, BlockCorrupt) as error:
+                if isinstance(error, (BlockMissing, BlockCorrupt)) and not self._has_live_round():
+                    raise
+                self._have.clear()
+                self._report(f"{error} Trying again.")
+            pause()
+
+    def step(self, rounds: int = 0, consolidate: Collection[int] = ()) -> bool:
+        """Do what can be done now: settle the live round, take money back, launch the next of ``rounds``.
+
+        Returns:
+            Whether all is done: no round is live, none is to be launched, nothing can be taken back now.
+
+        Raises:
+            InvalidInput: The account is not the organization, or the terms are refused.
+            InsufficientFunds, ArithmeticRefused: See `organization.launch`.
+            ContentError, ChainError: The outside does not answer, or content that is needed is missing.
+        """
+        state = self.chain.state()
+        federation = resolve_federation(state, self.federation)
+        check_organization(self.chain, federation)
+        last = state.rounds[federation.rounds[-1]] if federation.rounds else None
+        if last is not None and last.phase.is_live:
+            self._advance(federation, last)
+            return False
+        if recover(self.chain, state, federation, self._report):
+            return False
+        if len(federation.rounds) < rounds:
+            self._launch(state, federation, consolidate)
+            return False
+        return True
+
+    def settle(self, round_id: RoundId) -> bool:
+        """Settle one round where that is possible now; whether it is settled.
+
+        Raises:
+            InvalidInput: The round is over without a settlement (no update came, or it is too late).
+            ContentError, ChainError: As `step`.
+        """
+        state = self.chain.state()
+        round_ = state.rounds[round_id]
+        federation = state.federations[round_.federation]
+        check_organization(self.chain, federation)
+        if round_.settled is not None:
+            return True
+        if not round_.phase.is_live:
+            raise InvalidInput(
+                f"Round {round_.index} cannot be settled: it is {round_.phase.name.lower()}.",
+                "No update came." if round_.phase is Phase.VOID else "Its settlement window is over.",
+                "Take back what returns with `rondo org withdraw`, and launch the next round.",
+            )
+        return self._advance(federation, round_)
+
+    def _advance(self, federation: FederationState, round_: RoundState) -> bool:
+        """Settle a live round as soon as its updates allow it; whether it was settled."""
+        name = f"round {round_.index}"
+        if round_.phase is Phase.TRAINING:
+            self._report(f"{name}: training until {round_.training_ends}, {len(round_.updates)} updates")
+        if round_.phase is Phase.CHALLENGE:
+            self._report(f"{name}: settled; {len(round_.attestations)} attestations")
+        if round_.phase is not Phase.SETTLEMENT:
+            return False
+        self._task = self._task or load_task(self.store, federation)
+        found = collect(self.store, round_, self._task, self.chain.now(), self._have)
+        if not found.is_complete:
+            self._report(
+                f"{name}: waiting until {found.window_ends} for the bytes of {', '.join(sorted(found.missing))}"
+            )
+            return False
+        prepared = prepare_settlement(self.chain, self.store, round_, self._task, found.missing, self._measure)
+        for client, why in prepared.derivation.refusals.items():
+            self._report(f"{name}: {client} refused: {why}")
+        for client in sorted(found.missing):
+            self._report(f"{name}: {client} unavailable: its bytes were not published in time")
+        self.chain.settle(round_.id, prepared.settlement)
+        derived = prepared.derivation.derived
+        metrics = "".join(f", {key} {hit}/{of}" for key, (hit, of) in sorted(prepared.statement.metrics.items()))
+        self._report(
+            f"{name}: settled, {derived.merged} of {len(round_.updates)} updates merged, "
+            f"rewards {derived.rewards_total}{metrics}"
+        )
+        return True
+
+    def _measure(self, model: Model) -> Mapping[str, tuple[int, int]]:
+        """The model's metrics. Nothing depends on them, but a bond and everybody's pay depend on settling in time."""
+        try:
+            return self.evaluate(model) if self.evaluate else {}
+        except RondoError as error:
+            self._report(f"not measured: {error}")
+            return {}
+
+    def _launch(self, state: State, federation: FederationState, consolidate: Collection[int]) -> None:
+        if self.terms is None:
+            raise InvalidInput("There are no terms to launch a round with.", "", "Give the worker terms.")
+        index = len(federation.rounds) + 1
+        terms = replace(self.terms, consolidate=index in consolidate)
+        round_id = launch_round(self.chain, self.store, state, self.federation, terms)
+        kind = " (consolidates)" if terms.consolidate else ""
+        self._report(f"round {index}: launched{kind} {hex32(round_id)}")
+
+    def _has_live_round(self) -> bool:
+        """Whether money is at stake, so that waiting for content is better than giving up."""
+        try:
+            state = self.chain.state()
+        except RondoError:
+            return True
+        federation = state.federations.get(self.federation)
+        return federation is not None and any(state.rounds[one].phase.is_live for one in federation.rounds[-1:])
+
+    def _report(self, text: str) -> None:
+        if text != self._last_said:
+            self._last_said = text
+            self._say(text)
