@@ -15,8 +15,8 @@ from processor.round import Derivation, derive_round, facts
 from protocol.cid import directory_cid
 from protocol.errors import ArtifactRefused
 from protocol.hashing import witness
-from protocol.replay import FederationState, RoundState, State
 from protocol.report import derived_hash
+from protocol.state import FederationState, RoundState, State
 from protocol.task import Task
 from protocol.terms import Phase
 from protocol.types import Address, Digest, Hash, RoundId

@@ -10,8 +10,8 @@ from network.store import ContentStore, fetch
 from protocol.cid import directory_cid
 from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing, InvalidInput, StoreUnavailable
 from protocol.model import Model, decode_model
-from protocol.replay import FederationState, RoundState
 from protocol.report import Derived, decode_report
+from protocol.state import FederationState, RoundState
 from protocol.task import Task, decode_task
 from protocol.types import Digest
 

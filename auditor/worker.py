@@ -9,15 +9,16 @@ from pathlib import Path
 from auditor.rederive import Audit, Verdict, audit_round
 from auditor.sources import TASK_LIMIT_BYTES
 from network.chain import Chain
-from network.files import write_atomic
+from network.files import make_directory, write_atomic
 from network.store import ContentStore, fetch
+from protocol.cid import RAW, block_cid
 from protocol.errors import ArtifactRefused, ContentError, InvalidInput
-from protocol.replay import RoundState
 from protocol.report import derived_hash, encode_derived
+from protocol.state import RoundState
 from protocol.task import Task, decode_task
 from protocol.terms import Phase
 from protocol.types import Address, FederationId, RoundId, hex32
-from protocol.unixfs import raw_block
+from protocol.unixfs import Block
 
 
 class AuditorWorker:
@@ -105,7 +106,8 @@ class AuditorWorker:
             return True
         derived = derivation.derived
         # The chain names derived.json by its sha-256, which is also the CID of the same bytes as one raw block.
-        self.store.put_block(raw_block(encode_derived(derived)))
+        data = encode_derived(derived)
+        self.store.put_block(Block(block_cid(RAW, data), data))
         self.chain.reveal(round_.id, derived.model, derived_hash(derived), derived.rewards_root, derived.rewards_total)
         self.say(f"round {round_.index}: revealed the result that the quorum agreed on")
         return False
@@ -135,6 +137,7 @@ class AuditorWorker:
         for update in round_.updates:
             if update.client not in seen and self._is_public(update.digest, task):
                 seen.add(update.client)
+        make_directory(self.home)
         write_atomic(self._witness_file(round_), json.dumps(sorted(seen)).encode())
 
     def _is_public(self, digest: bytes, task: Task) -> bool:
