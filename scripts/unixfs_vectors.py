@@ -23,7 +23,7 @@ from tests.protocol.content_patterns import PatternStream  # noqa: E402
 MIB = 1024 * 1024
 ADD = "ipfs add -Q -r --pin=false --cid-version=1 --raw-leaves --chunker=size-1048576 --max-file-links=1024"
 SIZES = (0, 1, 13, MIB - 1, MIB, MIB + 1, 2 * MIB, 3 * MIB + 5, 1024 * MIB, 1024 * MIB + 1)
-FILES = [{"pattern": pattern, "size": size} for size in SIZES for pattern in ("zeros", "counter")]
+FILES = [(pattern, size) for size in SIZES for pattern in ("zeros", "counter")]
 DIRECTORIES: dict[str, dict[str, tuple[str, int]]] = {
     "empty": {},
     "one empty file": {"a": ("zeros", 0)},
@@ -65,10 +65,10 @@ def main() -> None:
         kubo("ipfs init --empty-repo")
         kubo("ipfs config --json AutoConf.Enabled false")
         files, directories = [], []
-        for recipe in FILES:
+        for pattern, size in FILES:
             path = Path(place, "file")
-            write(path, recipe["pattern"], recipe["size"])
-            files.append(recipe | add(path))
+            write(path, pattern, size)
+            files.append({"pattern": pattern, "size": size} | add(path))
         for number, (name, entries) in enumerate(DIRECTORIES.items()):
             path = Path(place, str(number))
             path.mkdir()
