@@ -139,6 +139,7 @@ class MemoryChain:
     def _launch(self, federation: FederationState, terms: RoundTerms) -> RoundId:
         now, index = self.ledger.now, len(federation.rounds) + 1
         escrow = terms.escrow(len(federation.terms.auditors))
+        rules.check_escrow(escrow)
         self.ledger.transfer(federation.terms.token, self._sender(), self.contract, escrow)
         launched = RoundLaunched(
             round=hashing.round_id(federation.id, index),
@@ -170,10 +171,7 @@ class MemoryChain:
         with self.ledger.lock:
             found, federation = self._round(round)
             rules.check_organization(federation, self._sender())
-            rules.check_phase(found, Phase.SETTLEMENT)
-            if settlement.updates_hash != found.updates_hash:
-                rules.refuse("StaleUpdates", round, settlement.updates_hash, found.updates_hash)
-            rules.check_rewards(found, settlement.rewards_root, settlement.rewards_total)
+            rules.check_settlement(found, settlement)
             result = rules.stated_hash(self.chain_id, self.contract, found, settlement)
             now = self.ledger.now
             ends = now + found.terms.challenge_seconds
@@ -225,7 +223,8 @@ class MemoryChain:
                 if basis is None and again:
                     continue
                 paid = found.paid_clients + spent[claim.round]
-                amount = rules.amount_due(found, claim, basis or found.basis, paid)
+                either = found.basis if found.basis is PayBasis.TIME else PayBasis.RESULT
+                amount = rules.amount_due(found, claim, basis or either, paid)
                 events.append(RewardPaid(claim.round, claim.client, amount, found.basis))
                 met.add((claim.round, claim.client))
                 spent[claim.round] += amount

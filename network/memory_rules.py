@@ -54,6 +54,12 @@ def check_terms(terms: RoundTerms, *, audited: bool) -> None:
             refuse("TermOutOfRange", term, actual, minimum, maximum)
 
 
+def check_escrow(escrow: int) -> None:
+    """SafeCastOverflowedUintDowncast: all amounts of a round fit in 96 bits."""
+    if escrow >= 2**96:
+        refuse("SafeCastOverflowedUintDowncast", 96, escrow)
+
+
 def check_organization(federation: FederationState, account: Address) -> None:
     """NotOrganization."""
     if account != federation.organization:
@@ -69,17 +75,30 @@ def check_phase(round: RoundState, required: Phase) -> None:
 def check_update(
     round: RoundState, federation: FederationState, client: Address, digest: Digest, millis: int, *, now: int
 ) -> None:
-    """WrongPhase, AlreadySubmitted, TooManyMillis, NotJoined, ZeroDigest."""
-    check_phase(round, Phase.TRAINING)
+    """WrongPhase where time is in the way, RoundFull; AlreadySubmitted, ZeroDigest, TooManyMillis, NotJoined."""
+    if now >= round.training_ends:
+        refuse("WrongPhase", round.id, round.phase, Phase.TRAINING)
+    if len(round.updates) == round.terms.max_updates:
+        refuse("RoundFull", round.id, round.terms.max_updates)
     if round.update_of(client) is not None:
         refuse("AlreadySubmitted", round.id, client)
+    if not any(digest):
+        refuse("ZeroDigest", round.id)
     most = min(round.terms.max_millis, 1000 * (now - round.launched_at))
     if millis > most:
         refuse("TooManyMillis", round.id, millis, most)
     if round.admission_root != ZERO_HASH and (round.admission_root, client) not in federation.joined:
         refuse("NotJoined", federation.id, round.admission_root, client)
-    if not any(digest):
-        refuse("ZeroDigest", round.id)
+
+
+def check_settlement(round: RoundState, settlement: Settlement) -> None:
+    """WrongPhase, StaleUpdates, ZeroModel, InvalidRewards."""
+    check_phase(round, Phase.SETTLEMENT)
+    if settlement.updates_hash != round.updates_hash:
+        refuse("StaleUpdates", round.id, settlement.updates_hash, round.updates_hash)
+    if not any(settlement.model):
+        refuse("ZeroModel")
+    check_rewards(round, settlement.rewards_root, settlement.rewards_total)
 
 
 def check_rewards(round: RoundState, root: Hash, total: int) -> None:
@@ -138,7 +157,7 @@ def amount_due(round: RoundState, claim: RewardClaim, required: PayBasis, paid: 
     if claim.amount > total - paid:
         refuse("AmountAboveRemaining", round.id, claim.amount, total - paid)
     leaf = merkle.leaf(round.id, claim.client, claim.amount)
-    if not merkle.verify(root, leaf, claim.proof):
+    if claim.amount == 0 or not merkle.verify(root, leaf, claim.proof):
         refuse("InvalidProof", root, leaf)
     return claim.amount
 

@@ -1,0 +1,203 @@
+"""A local EVM node: anvil (npm ``@foundry-rs/anvil``) as a child process, for demos, development and tests."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import requests
+
+from protocol.errors import ChainUnavailable, SettingsError
+from protocol.types import Address
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ETHER = 10**18
+# Runs anvil and stops it when standard input closes. That is the end of our pipe, so anvil stops with us however we
+# end, kill -9 included, and saves its state; unlike PR_SET_PDEATHSIG this is portable and not bound to one thread.
+GUARD = """
+exec 3<&0
+"$@" </dev/null 3<&- &
+child=$!
+{ read -r _ <&3; kill -TERM "$child"; } 2>/dev/null &
+watcher=$!
+exec 3<&-
+trap 'kill -TERM "$child"' TERM INT
+wait "$child"; status=$?
+kill -TERM "$watcher" 2>/dev/null
+wait "$child" 2>/dev/null
+exit "$status"
+"""
+
+
+def find_anvil(repository: Path = REPOSITORY) -> Path:
+    """Return anvil's path: the binary of the npm package in ``node_modules``, its launcher, or the one on PATH.
+
+    Raises:
+        SettingsError: There is none.
+    """
+    modules = repository / "node_modules"
+    # The package's launcher is a script of Node.js that would stay between us and the node.
+    places = itertools.chain(modules.glob("@foundry-rs/anvil-*/bin/anvil*"), modules.glob(".bin/anvil"))
+    on_path = shutil.which("anvil")
+    for place in itertools.chain(places, [Path(on_path)] if on_path else []):
+        if place.is_file():
+            return place
+    raise SettingsError(
+        "There is no anvil, the local EVM node.",
+        f"It is neither in {modules} nor on PATH.",
+        "Run `npm ci`, or set RONDO_CHAIN_URL to a node that is running.",
+    )
+
+
+class LocalNode:
+    """A running anvil; use it as a context manager, or call `start` and `stop`.
+
+    Time passes by itself: without a ``block_time`` the latest block's time would stand still between transactions.
+    There are no ready-made accounts: give gas money with `fund`.
+
+    Args:
+        state: File that keeps the chain over restarts, written every few seconds and at the end; None forgets it.
+        port: TCP port on 127.0.0.1, a free one where None.
+        block_time: Seconds between blocks, besides a block for every transaction; None mines on transactions alone.
+        chain_id: The chain's id.
+        log: File for anvil's words; None beside ``state`` where that is given, else nowhere.
+    """
+
+    def __init__(
+        self,
+        state: Path | None = None,
+        *,
+        port: int | None = None,
+        block_time: int | None = 1,
+        chain_id: int = 31337,
+        log: Path | None = None,
+    ) -> None:
+        self.state, self.port, self.block_time, self.chain_id = state, port or free_port(), block_time, chain_id
+        self.log = log or (state.with_suffix(".log") if state else None)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The JSON-RPC endpoint."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, patience: float = 30) -> Self:
+        """Start anvil and return once it answers.
+
+        Raises:
+            SettingsError: There is no anvil.
+            ChainUnavailable: It ended or did not answer within ``patience`` seconds.
+        """
+        if self._process is not None:
+            return self
+        output: IO[bytes] | int = subprocess.DEVNULL
+        if self.log is not None:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            output = self.log.open("ab")
+        try:
+            # A session of its own, so that Ctrl-C at the terminal reaches us first and we stop it last.
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", GUARD, "anvil-guard", *self._command()],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        finally:
+            if not isinstance(output, int):
+                output.close()
+        self._await(patience)
+        return self
+
+    def _command(self) -> list[str]:
+        command = [str(find_anvil()), "--host", "127.0.0.1", "--port", str(self.port), "--accounts", "0", "--quiet"]
+        command += ["--chain-id", str(self.chain_id)]
+        if self.block_time is not None:
+            command += ["--block-time", str(self.block_time), "--mixed-mining"]
+        if self.state is not None:
+            self.state.parent.mkdir(parents=True, exist_ok=True)
+            command += ["--state", str(self.state), "--state-interval", "5"]
+        return command
+
+    def _await(self, patience: float) -> None:
+        deadline = time.monotonic() + patience
+        while self.is_running and time.monotonic() < deadline:
+            try:
+                chain_id = int(self.rpc("eth_chainId"), 16)
+            except ChainUnavailable:
+                time.sleep(0.05)
+                continue
+            if self.is_running and chain_id == self.chain_id:
+                return
+        words = self.log.read_text(errors="replace").strip()[-500:] if self.log and self.log.exists() else ""
+        self.stop()
+        raise ChainUnavailable(
+            f"anvil did not start on port {self.port}.",
+            words or "It ended or does not answer; perhaps the port is taken.",
+            "Use another port, or look into its log.",
+        )
+
+    @property
+    def is_running(self) -> bool:
+        """Whether anvil has been started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """Stop anvil and wait until its state is saved; nothing happens where it does not run."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            process.wait()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def rpc(self, method: str, *parameters: object) -> Any:
+        """Return the answer to a JSON-RPC request: what anvil has besides Ethereum's own methods.
+
+        Raises:
+            ChainUnavailable: It does not answer, or answers with an error.
+        """
+        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
+        try:
+            answer = requests.post(self.url, json=request, timeout=20).json()
+        except (requests.RequestException, ValueError) as error:
+            raise ChainUnavailable(
+                f"The local node at {self.url} does not answer {method}.", f"{type(error).__name__}.", "Is it running?"
+            ) from error
+        if "error" in answer:
+            raise ChainUnavailable(f"The local node refused {method}.", str(answer["error"].get("message")), "")
+        return answer.get("result")
+
+    def fund(self, account: Address, wei: int = 1000 * ETHER) -> None:
+        """Set what ``account`` holds to ``wei``, for gas."""
+        self.rpc("anvil_setBalance", account, hex(wei))
+
+    def advance_to(self, timestamp: int) -> None:
+        """Mine a block at ``timestamp`` (chain seconds, after the latest block's)."""
+        self.rpc("evm_setNextBlockTimestamp", hex(timestamp))
+        self.rpc("evm_mine")
+
+
+def free_port() -> int:
+    """Return a TCP port on 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
