@@ -1,0 +1,93 @@
+"""Collecting updates: what is missing, what is only bad, and how long to wait."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from network.store import publish
+from organization.collect import collect
+from protocol.cid import directory_cid
+from protocol.errors import StoreUnavailable
+from tests.organization.faults import Faulty
+from tests.organization.world import World
+from tests.processor.factory import account
+
+
+@pytest.fixture
+def world(tmp_path):
+    world = World()
+    world.found(tmp_path)
+    world.launch()
+    world.ledger.advance(10)
+    return world
+
+
+def look(world, have=None):
+    return collect(world.store, world.round, world.task, world.ledger.now, set() if have is None else have)
+
+
+def test_refuses_while_training_is_open(world):
+    world.post("alice")
+    with pytest.raises(ValueError, match="training is open"):
+        look(world)
+
+
+def test_a_store_that_does_not_answer_is_nobodys_verdict(world):
+    world.post("alice")
+    world.close_training()
+    world.store = Faulty(1, False, StoreUnavailable("no answer")).wrap(world.store)
+    with pytest.raises(StoreUnavailable):
+        look(world)
+
+
+def test_all_present_is_complete_at_once(world):
+    world.post("alice")
+    world.post("bob")
+    world.close_training()
+    found = look(world)
+    assert found.is_complete and not found.missing
+
+
+def test_missing_bytes_are_waited_for_until_the_window_ends(world):
+    world.post("alice")
+    world.post("bob", withhold=True)
+    world.close_training()
+    ends = world.round.training_ends + 60
+    assert look(world).missing == {account("bob")} and look(world).window_ends == ends
+    assert not look(world).is_complete
+    world.ledger.advance_to(ends - 1)
+    assert not look(world).is_complete
+    world.ledger.advance_to(ends)
+    assert look(world).is_complete and look(world).missing == {account("bob")}
+
+
+def test_bytes_that_come_in_time_count(world):
+    world.post("bob", withhold=True)
+    world.close_training()
+    have = set()
+    assert look(world, have).missing
+    world.release()
+    assert look(world, have).is_complete and not look(world, have).missing
+
+
+def test_the_window_begins_when_the_last_update_closes_training(tmp_path):
+    world = World()
+    world.found(tmp_path)
+    world.launch(max_updates=1)
+    world.ledger.advance(10)
+    world.post("bob", withhold=True)
+    assert look(world).window_ends == world.ledger.now + 60
+
+
+def test_corrupt_blocks_are_missing_and_bad_artifacts_are_not(world):
+    corrupt = world.post("alice")
+    cid = directory_cid(corrupt)
+    world.store.blocks[cid] = world.store.blocks[cid][:-1] + b"?"
+    nonsense = publish(world.store, {"delta.safetensors": b"?"})
+    world.chain("mallory").submit_update(world.round.id, nonsense, 1)
+    large = world.post("bob")
+    world.close_training()
+    world.task = replace(world.task, limits=replace(world.task.limits, update_bytes=1))
+    assert large and look(world).missing == {account("alice")}
