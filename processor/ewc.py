@@ -21,6 +21,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from processor.merge import BLOCK
 from processor.updates import Accepted, Load
 from protocol.errors import EmptyImportance
 from protocol.fixed_point import UINT32_MAX, add_saturating, floor_mul
@@ -66,15 +67,22 @@ def consolidate(
         return None
     shapes = {spec.name: spec.shape for spec in trainable_specs(base.specs)}
     sizes = {name: base.mantissas[name].size for name in shapes}
+    before = base.importance or {name: np.zeros(shape, dtype=np.uint32) for name, shape in shapes.items()}
     result = {name: np.empty(size, dtype=np.uint32) for name, size in sizes.items()}
     for spans in _passes(sizes, max(1, working_bytes // (4 * len(accepted)))):
         rows = _rescaled_rows(spans, accepted, load, sum(sizes.values()))
-        combined = combine(rows, rule)
-        for (name, start, stop), values in zip(spans, _split(combined, spans), strict=True):
-            before = base.importance[name].reshape(-1)[start:stop] if base.importance else None
-            kept = floor_mul(before, rule.decay) if before is not None else np.zeros(stop - start, dtype=np.uint64)
-            result[name][start:stop] = add_saturating(kept, values)
+        for (name, start, stop), part in zip(spans, _split(rows, spans), strict=True):
+            _consolidate_span(rule, before[name].reshape(-1)[start:stop], part, result[name][start:stop])
     return {name: result[name].reshape(shape) for name, shape in shapes.items()}
+
+
+def _consolidate_span(
+    rule: Consolidation, before: NDArray[np.uint32], rows: NDArray[np.uint32], out: NDArray[np.uint32]
+) -> None:
+    """Write min(floor(gamma F) + combination, 2^32 - 1) of one span to ``out``, block by block."""
+    for start in range(0, out.size, BLOCK):
+        part = slice(start, start + BLOCK)
+        out[part] = add_saturating(floor_mul(before[part], rule.decay), combine(rows[:, part], rule))
 
 
 def rescale_tables(
@@ -151,7 +159,8 @@ def _rescaled_rows(
     for row, one in zip(rows, accepted, strict=True):
         importance, tables = _importance(load(one.digest), coordinates)
         for (name, start, stop), part in zip(spans, _split(row, spans), strict=True):
-            np.take(tables[name], importance[name].reshape(-1)[start:stop], out=part)
+            # A uint8 is always inside its table; "clip" only saves numpy a buffer for raising halfway.
+            np.take(tables[name], importance[name].reshape(-1)[start:stop], out=part, mode="clip")
     return rows
 
 
@@ -164,9 +173,9 @@ def _importance(
     return values, rescale_tables(sums, exponents, coordinates)
 
 
-def _split(flat: NDArray[Scalar], spans: Sequence[Span]) -> Iterator[NDArray[Scalar]]:
-    """Yield the views of ``flat`` that belong to the spans, which it holds one after the other."""
+def _split(array: NDArray[Scalar], spans: Sequence[Span]) -> Iterator[NDArray[Scalar]]:
+    """Yield the views of ``array`` that belong to the spans, which its last axis holds one after the other."""
     at = 0
     for _, start, stop in spans:
-        yield flat[at : at + stop - start]
+        yield array[..., at : at + stop - start]
         at += stop - start

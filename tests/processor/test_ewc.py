@@ -188,6 +188,19 @@ def test_passes_change_nothing(working_bytes: int) -> None:
     assert whole[KERNEL].shape == ring.base.mantissas[KERNEL].shape
 
 
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = consolidating(base=tiny_model(consolidated=True))
+    posted = [ring.update("alice", seed) for seed in range(3)]
+    accepted, updates = accept(*posted)
+    monkeypatch.setattr(ewc, "BLOCK", 5)
+
+    split = ewc.consolidate(Consolidation(), ring.base, accepted, updates.__getitem__)
+
+    assert split is not None
+    found = {name: f.reshape(-1).tolist() for name, f in split.items()}
+    assert found == reference.consolidated(Consolidation(), ring.base, posted)
+
+
 def test_every_order_gives_the_same_importance() -> None:
     ring = consolidating()
     accepted, updates = accept(*(ring.update("alice", seed) for seed in range(4)))

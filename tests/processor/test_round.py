@@ -1,0 +1,329 @@
+"""A whole round: what is refused, what is reckoned, and that nothing but the set of accepted updates decides."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processor.round import RoundFacts, derive_round, facts
+from processor.updates import UpdateReader
+from protocol.errors import ArithmeticRefused
+from protocol.hashing import result_hash
+from protocol.merkle import leaf, verify
+from protocol.model import decode_model, encode_model, weights_cid
+from protocol.replay import RoundState
+from protocol.report import Statement, decode_report, derived_hash, encode_report
+from protocol.task import Consolidation, CreditRule, MergeRule
+from protocol.terms import PayBasis, Phase
+from protocol.types import ZERO_HASH, Hash
+from protocol.unixfs import directory_digest
+from tests.processor import reference
+from tests.processor.factory import CHAIN_ID, TinyRound, account, saturating_model, tiny_model, tiny_task, tiny_terms
+
+PEOPLE = ["alice", "bob", "carol"]
+NOTHING_MERGED = hashlib.sha256(b"").digest()
+
+
+# --- nothing to merge ---
+
+
+def test_terms_that_could_overflow_are_refused() -> None:
+    ring = TinyRound(task=tiny_task(merge=MergeRule(examples_cap=1 << 25)), terms=tiny_terms(max_updates=1 << 16))
+
+    with pytest.raises(ArithmeticRefused):
+        ring.post_all(PEOPLE).derive()
+
+
+@pytest.mark.parametrize("consolidate", [False, True])
+def test_too_few_accepted_updates_leave_the_base_and_keep_their_credit(consolidate: bool) -> None:
+    ring = TinyRound(task=tiny_task(min_updates=3), terms=tiny_terms(consolidate=consolidate)).post_all(PEOPLE[:2])
+    ring.post("mallory", {})
+
+    derivation = ring.derive()
+
+    assert (derivation.model, derivation.model_files) == (None, None)
+    assert derivation.derived.model == ring.base_digest
+    assert (derivation.derived.merged, derivation.derived.saturated, derivation.derived.consolidated) == (0, 0, False)
+    assert derivation.merge_digest == NOTHING_MERGED
+    assert [one.credit_millis for one in derivation.derived.updates] == [400, 400, 0]
+    assert derivation.derived.rewards_total == 2 * 3 * 400
+
+
+def test_a_round_of_refused_updates_pays_nothing() -> None:
+    ring = TinyRound(task=tiny_task(min_updates=0))
+    ring.post("mallory", {})
+
+    derivation = ring.derive()
+
+    assert derivation.model is None
+    assert (derivation.derived.rewards_root, derivation.derived.rewards_total) == (ZERO_HASH, 0)
+
+
+def test_a_client_without_an_update_may_be_called_unavailable() -> None:
+    ring = TinyRound().post_all(PEOPLE)
+
+    assert ring.derive(unavailable=["nobody"]).result_hash == ring.derive().result_hash
+
+
+# --- the merged model ---
+
+
+def test_the_result_is_the_next_base() -> None:
+    ring = TinyRound(index=7).post_all(PEOPLE)
+
+    derivation = ring.derive()
+
+    model, files = derivation.model, derivation.model_files
+    assert model is not None
+    assert files is not None
+    assert (model.round, model.parents, model.architecture) == (7, (ring.base_digest,), ring.base.architecture)
+    assert (model.specs, model.importance, model.anchor) == (ring.base.specs, None, None)
+    assert derivation.derived.model == directory_digest(files)
+    assert encode_model(decode_model(files)) == files
+    assert derivation.derived.merged == 3
+
+
+@pytest.mark.parametrize("weighting", ["examples", "uniform"])
+def test_the_model_equals_the_exact_mean(weighting: str) -> None:
+    ring = TinyRound(task=tiny_task(merge=MergeRule(weighting=weighting, examples_cap=1000)))  # type: ignore[arg-type]
+    updates = [ring.update(name, examples=n) for name, n in zip(PEOPLE, (3, 1000, 71), strict=True)]
+    for name, update in zip(PEOPLE, updates, strict=True):
+        ring.post(name, update)
+
+    model = ring.derive().model
+
+    expected, _ = reference.fedavg(ring.base, updates, weighting == "uniform")
+    assert model is not None
+    assert {name: q.reshape(-1).tolist() for name, q in model.mantissas.items()} == expected
+
+
+def test_saturated_coordinates_are_reported() -> None:
+    ring = TinyRound(base=saturating_model()).post_all(PEOPLE)
+
+    _, expected = reference.fedavg(ring.base, [ring.update(name) for name in PEOPLE])
+
+    assert expected > 0
+    assert ring.derive().derived.saturated == expected
+
+
+def test_importance_and_anchor_are_carried_through_ordinary_rounds() -> None:
+    ring = TinyRound(base=tiny_model(consolidated=True)).post_all(PEOPLE)
+
+    derivation = ring.derive()
+
+    assert derivation.model is not None
+    assert derivation.model.anchor == ring.base.anchor
+    assert derivation.model.importance == ring.base.importance
+    assert not derivation.derived.consolidated
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_consolidation_sets_importance_and_anchor(before: bool) -> None:
+    rule = Consolidation(decay=Fraction(2, 3), combine="trimmed_mean", trim=1)
+    ring = TinyRound(
+        task=tiny_task(consolidation=rule), terms=tiny_terms(consolidate=True), base=tiny_model(consolidated=before)
+    ).post_all(PEOPLE)
+
+    derivation = ring.derive()
+
+    assert derivation.derived.consolidated
+    assert derivation.model is not None
+    assert derivation.model.importance is not None
+    assert derivation.model.anchor == str(weights_cid(ring.base))
+    found = {name: f.reshape(-1).tolist() for name, f in derivation.model.importance.items()}
+    assert found == reference.consolidated(rule, ring.base, [ring.update(name) for name in PEOPLE])
+
+
+def test_too_few_updates_to_trim_leave_importance_and_anchor() -> None:
+    rule = Consolidation(combine="trimmed_mean", trim=2)
+    ring = TinyRound(
+        task=tiny_task(consolidation=rule), terms=tiny_terms(consolidate=True), base=tiny_model(consolidated=True)
+    ).post_all(PEOPLE)
+
+    derivation = ring.derive()
+
+    assert derivation.derived.merged == 3
+    assert not derivation.derived.consolidated
+    assert derivation.model is not None
+    assert (derivation.model.anchor, derivation.model.importance) == (ring.base.anchor, ring.base.importance)
+
+
+# --- credit, rewards, report ---
+
+
+def test_credit_is_the_recorded_time_up_to_the_plans() -> None:
+    rule = CreditRule(reference_millis_per_step=Fraction(7, 3), kappa=Fraction(2))
+    ring = TinyRound(task=tiny_task(credit=rule))
+    ring.post("alice", millis=92)
+    ring.post("bob", millis=5000)  # 20 steps x 7/3 x 2 = 93 1/3
+
+    derivation = ring.derive()
+
+    assert [(one.credit_millis, one.reward) for one in derivation.derived.updates] == [(92, 276), (93, 279)]
+    assert derivation.derived.rewards_total == 555
+    alices = leaf(ring.round, account("alice"), 276)
+    assert verify(derivation.derived.rewards_root, alices, derivation.rewards.proof(alices))
+
+
+def test_an_accepted_update_without_time_earns_nothing_but_counts() -> None:
+    ring = TinyRound()
+    ring.post("alice", millis=0)
+
+    derived = ring.derive().derived
+
+    assert (derived.merged, derived.rewards_root, derived.rewards_total) == (1, ZERO_HASH, 0)
+
+
+def test_the_record_says_everything_that_is_settled() -> None:
+    ring = TinyRound().post_all(PEOPLE)
+    ring.post("mallory", {})
+
+    derivation = ring.derive()
+
+    derived = derivation.derived
+    assert decode_report(encode_report(derived, Statement({}, "tiny"))) == (derived, Statement({}, "tiny"))
+    assert [(one.client, one.verdict) for one in derived.updates] == [
+        (account(name), "refused" if name == "mallory" else "accepted") for name in [*PEOPLE, "mallory"]
+    ]
+    assert set(derivation.refusals) == {account("mallory")}
+    assert derivation.result_hash == result_hash(
+        CHAIN_ID,
+        ring.contract,
+        ring.round,
+        ring.base_digest,
+        ring.facts.updates_hash,
+        derived.model,
+        derived_hash(derived),
+        derived.rewards_root,
+        derived.rewards_total,
+    )
+
+
+def test_facts_are_read_from_the_chains_state() -> None:
+    ring = TinyRound().post_all(PEOPLE)
+    expected = ring.facts
+    state = RoundState(
+        id=ring.round,
+        federation=ring.federation,
+        index=ring.index,
+        base=ring.base_digest,
+        admission_root=ZERO_HASH,
+        terms=ring.terms,
+        terms_hash=Hash(bytes(32)),
+        launched_at=0,
+        training_ends=600,
+        settlement_ends=1200,
+        escrow=1,
+        phase=Phase.SETTLEMENT,
+        basis=PayBasis.UNDECIDED,
+        training_closed_at=600,
+        updates=expected.updates,
+        updates_hash=expected.updates_hash,
+        settled=None,
+        attestations={},
+        quorum_hash=None,
+        revealed=None,
+        reveal_ends=None,
+        paid_clients=0,
+        paid_auditors={},
+        returned=0,
+        forfeited=0,
+        withdrawable=0,
+    )
+
+    assert facts(CHAIN_ID, ring.contract, state) == expected
+
+
+# --- nothing but the set decides ---
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.permutations([*PEOPLE, "dave", "erin", "mallory"]), st.booleans())
+def test_every_order_on_chain_gives_the_same_model(order: list[str], consolidate: bool) -> None:
+    rings = []
+    for names in (sorted(order), order):
+        ring = TinyRound(terms=tiny_terms(consolidate=consolidate))
+        for name in names:
+            ring.post(name, {} if name == "mallory" else ring.update(name, examples=1 + len(name) * 83))
+        rings.append(ring.derive())
+    one, other = rings
+
+    assert one.derived.model == other.derived.model
+    assert one.merge_digest == other.merge_digest
+    assert one.rewards.root == other.rewards.root
+
+
+def test_memory_for_kept_updates_changes_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = TinyRound(terms=tiny_terms(consolidate=True)).post_all(PEOPLE)
+    kept = ring.derive()
+
+    monkeypatch.setattr("processor.round.UpdateReader", lambda fetch: UpdateReader(fetch, keep_bytes=0))
+
+    assert ring.derive().result_hash == kept.result_hash
+
+
+def test_inputs_are_left_alone() -> None:
+    ring = TinyRound(terms=tiny_terms(consolidate=True), base=tiny_model(consolidated=True)).post_all(PEOPLE)
+    before = encode_model(ring.base)
+
+    ring.derive()
+
+    assert encode_model(ring.base) == before
+
+
+def test_read_only_inputs_are_enough() -> None:
+    ring = TinyRound(terms=tiny_terms(consolidate=True), base=tiny_model(consolidated=True)).post_all(PEOPLE)
+    frozen = decode_model(encode_model(ring.base))
+
+    derivation = derive_round(ring.facts, ring.task, frozen, ring.fetch, frozenset())
+
+    assert derivation.result_hash == ring.derive().result_hash
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 7))
+def test_any_round_equals_the_reference(seed: int, clients: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - reproducible, not secret
+    rule = Consolidation(
+        decay=Fraction(chance.randrange(101), 100),
+        combine=chance.choice(["median", "trimmed_mean"]),
+        trim=chance.randrange(3),
+    )
+    ring = TinyRound(
+        task=tiny_task(delta_type=chance.choice(["int8", "int16", "int32"]), consolidation=rule),
+        terms=tiny_terms(consolidate=True),
+        base=tiny_model(seed, consolidated=chance.random() < 0.5, span=1 << 24),
+    )
+    updates = [ring.update(f"client {k}", seed + k, examples=chance.randint(1, 1000)) for k in range(clients)]
+    for k, update in enumerate(updates):
+        ring.post(f"client {k}", update)
+
+    model = ring.derive().model
+
+    assert model is not None
+    mantissas, _ = reference.fedavg(ring.base, updates)
+    assert {name: q.reshape(-1).tolist() for name, q in model.mantissas.items()} == mantissas
+    if rule.combine == "median" or clients >= 2 * rule.trim + 1:
+        assert model.importance is not None
+        found = {name: f.reshape(-1).tolist() for name, f in model.importance.items()}
+        assert found == reference.consolidated(rule, ring.base, updates)
+    else:
+        assert model.importance is ring.base.importance
+
+
+def test_facts_decide_the_result_hash() -> None:
+    ring = TinyRound().post_all(PEOPLE)
+    plain = ring.facts
+
+    def hashed(changed: RoundFacts) -> Hash:
+        return derive_round(changed, ring.task, ring.base, ring.fetch, frozenset()).result_hash
+
+    variants = [plain, replace(plain, chain_id=1), replace(plain, contract=account("other")), replace(plain, index=2)]
+    assert len({hashed(variant) for variant in variants}) == len(variants)
+    assert hashed(plain) == ring.derive().result_hash

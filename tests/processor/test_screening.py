@@ -1,0 +1,101 @@
+"""Verdicts in chain order: which rule comes first, what an accepted update weighs, what makes two deltas the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from processor.screening import Screened, delta_hash, screen
+from processor.updates import UpdateReader
+from protocol.errors import BlockMissing
+from protocol.task import MergeRule
+from protocol.types import Address, Digest, FederationId
+from tests.processor.factory import BIAS, KERNEL, TinyRound, account, tiny_task
+
+
+def verdicts(ring: TinyRound, unavailable: frozenset[Address] = frozenset()) -> list[Screened]:
+    return list(screen(ring.facts, ring.task, ring.base, UpdateReader(ring.fetch), unavailable))
+
+
+def test_the_first_broken_rule_is_the_verdict() -> None:
+    """Everything is wrong with this update; mending one thing after another shows the order of the rules."""
+    ring = TinyRound()
+    honest = ring.update("mallory")
+    broken = replace(
+        honest,
+        author=account("alice"),
+        federation=FederationId(bytes(32)),
+        base=Digest(bytes(32)),
+        examples=5000,
+        steps=1,
+        exponents={**honest.exponents, KERNEL: 0},
+    )
+    repairs = [
+        ("foreign-author", {"author": honest.author}),
+        ("foreign-round", {"federation": honest.federation}),
+        ("foreign-base", {"base": honest.base}),
+        ("wrong-field", {"examples": honest.examples}),
+        ("wrong-steps", {"steps": honest.steps}),
+        ("outside-window", {"exponents": honest.exponents}),
+    ]
+    for rule, repair in repairs:
+        one = TinyRound()
+        one.post("mallory", broken)
+        assert [found.rule for found in verdicts(one)] == [rule]
+        broken = replace(broken, **repair)  # type: ignore[arg-type]
+
+    one = TinyRound()
+    one.post("mallory", broken)
+    assert [found.verdict for found in verdicts(one)] == ["accepted"]
+
+
+def test_verdicts_are_in_chain_order_and_unavailable_updates_are_not_loaded() -> None:
+    ring = TinyRound()
+    ring.post("carol", Digest(b"\x01" * 32))
+    ring.post("mallory", {})
+    ring.post("alice")
+
+    with pytest.raises(BlockMissing):
+        verdicts(ring)
+
+    found = verdicts(ring, frozenset({account("carol")}))
+    assert [(one.verdict, one.rule) for one in found] == [
+        ("unavailable", ""),
+        ("refused", "wrong-files"),
+        ("accepted", ""),
+    ]
+
+
+def test_a_refusal_says_what_why_and_what_to_do() -> None:
+    ring = TinyRound()
+    ring.post("mallory", ring.update("mallory", steps=3))
+
+    (found,) = verdicts(ring)
+
+    assert "3 steps" in found.reason
+    assert "= 20 steps" in found.reason
+    assert "plan" in found.reason
+
+
+@pytest.mark.parametrize(("weighting", "weight"), [("examples", 95), ("uniform", 1)])
+def test_weight(weighting: str, weight: int) -> None:
+    ring = TinyRound(task=tiny_task(merge=MergeRule(weighting=weighting, examples_cap=1000)))  # type: ignore[arg-type]
+    ring.post("alice", ring.update("alice", examples=95))
+
+    (found,) = verdicts(ring)
+
+    assert found.accepted is not None
+    assert (found.accepted.weight, found.accepted.examples, found.accepted.steps) == (weight, 95, 20)
+
+
+def test_delta_hash_is_of_deltas_and_exponents_alone() -> None:
+    ring = TinyRound()
+    alice = ring.update("alice")
+    same = replace(alice, author=account("bob"), examples=1, steps=2, software="other")
+    backwards = replace(alice, deltas={name: alice.deltas[name] for name in sorted(alice.deltas, reverse=True)})
+    shifted = replace(alice, exponents={**alice.exponents, BIAS: alice.exponents[BIAS] + 1})
+    changed = replace(alice, deltas={**alice.deltas, BIAS: alice.deltas[BIAS] ^ 1})
+
+    assert delta_hash(alice) == delta_hash(same) == delta_hash(backwards)
+    assert len({delta_hash(alice), delta_hash(shifted), delta_hash(changed)}) == 3
