@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from protocol.events import Logged
 from protocol.state import State
 from protocol.terms import FederationTerms, RoundTerms, Settlement
 from protocol.types import Address, Digest, FederationId, Hash, RoundId
-
-if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
-
-    from network.evm_chain import EvmChain
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,21 +111,3 @@ class Chain(Protocol):
         """Base units of ``token`` that ``account`` holds."""
 
     def gas_used(self, transaction: Hash) -> int: ...
-
-
-def connect(url: str, contract: Address, key: LocalAccount | None = None, **options: int) -> EvmChain:
-    """Open the contract at ``contract`` through the EVM node at ``url``; see `network.evm_chain.EvmChain`.
-
-    Args:
-        url: HTTP(S) JSON-RPC endpoint.
-        contract: Address of a TrainingRounds contract.
-        key: The account that sends; None only reads.
-        options: ``confirmations`` and ``first_block``, as `EvmChain` takes them.
-
-    Raises:
-        ChainUnavailable: The node does not answer.
-        InvalidInput: There is no code at the address.
-    """
-    from network.evm_chain import EvmChain  # web3 takes a second to import
-
-    return EvmChain(url, contract, key, **options)

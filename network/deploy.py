@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eth_abi.abi import encode
+from web3.types import RPCEndpoint
 
 from network.chain import Receipt
 from network.contract_abi import load_contract
@@ -34,6 +35,15 @@ def transfer_token(url: str, key: LocalAccount, token: Address, to: Address, amo
     rpc, sender = _open(url, key)
     receipt = sender.send(token, EvmContract(rpc, token, ERC20_ABI).encode("transfer", to, amount))
     return Receipt(Hash(bytes(receipt["transactionHash"])), receipt["gasUsed"], receipt["blockNumber"])
+
+
+def fund_gas(url: str, account: Address, wei: int) -> None:
+    """Set what ``account`` holds to ``wei`` on a local anvil. Raises ChainUnavailable, also on any other node."""
+    rpc = Rpc(url, RevertCodec([]))
+    method = RPCEndpoint("anvil_setBalance")
+    answer = rpc.read(lambda: rpc.web3.provider.make_request(method, [account, hex(wei)]))
+    if "error" in answer:
+        raise ChainUnavailable(f"The node at {url} gives no gas money.", "It is no anvil.", "Send the account coins.")
 
 
 def _open(url: str, key: LocalAccount) -> tuple[Rpc, Sender]:

@@ -1,4 +1,4 @@
-"""`Chain` over an EVM node: one typed method for each function of the contract."""
+"""`Chain` over an EVM node: one typed method for each function of the contract. The front door to all that needs web3."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from web3.types import TxReceipt
 
 from network.chain import Receipt, RewardClaim
 from network.contract_abi import load_contract
+from network.deploy import deploy, deploy_test_token, fund_gas, transfer_token
 from network.event_codec import EventCodec
 from network.evm_contract import ERC20_ABI, EvmContract
 from network.log_cursor import LogCursor
@@ -32,6 +33,8 @@ from protocol.types import Address, Digest, FederationId, Hash, RoundId, hex32
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
+
+__all__ = ["EvmChain", "connect", "deploy", "deploy_test_token", "fund_gas", "transfer_token"]
 
 # What a launch that lacks nothing but tokens or an allowance reverts with, by the tokens that revert by EIP-6093;
 # older ones revert with a text.
@@ -270,6 +273,18 @@ class EvmChain:
     def accept_organization(self, federation: FederationId) -> Receipt:
         """Accept the organization's role; see `Chain`."""
         return self._send("acceptOrganization", federation)
+
+
+def connect(
+    url: str,
+    contract: Address,
+    key: LocalAccount | None = None,
+    *,
+    confirmations: int = 0,
+    first_block: int = 0,
+) -> EvmChain:
+    """Open the contract; arguments and errors are those of `EvmChain`."""
+    return EvmChain(url, contract, key, confirmations=confirmations, first_block=first_block)
 
 
 def _receipt(receipt: TxReceipt) -> Receipt:

@@ -18,6 +18,7 @@ from protocol.types import Address
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ETHER = 10**18
+LOG = "anvil.log"
 # Runs anvil and stops it when standard input closes. That is the end of our pipe, so anvil stops with us however we
 # end, kill -9 included, and saves its state; unlike PR_SET_PDEATHSIG this is portable and not bound to one thread.
 GUARD = """
@@ -62,24 +63,23 @@ class LocalNode:
     There are no ready-made accounts: give gas money with `fund`.
 
     Args:
-        state: File that keeps the chain over restarts, written every few seconds and at the end; None forgets it.
+        directory: Keeps the chain over restarts (``state.json``, written every few seconds and at the end) and what
+            anvil says (``anvil.log``); None forgets both.
         port: TCP port on 127.0.0.1, a free one where None.
         block_time: Seconds between blocks, besides a block for every transaction; None mines on transactions alone.
         chain_id: The chain's id.
-        log: File for anvil's words; None beside ``state`` where that is given, else nowhere.
     """
 
     def __init__(
         self,
-        state: Path | None = None,
+        directory: Path | None = None,
         *,
         port: int | None = None,
         block_time: int | None = 1,
         chain_id: int = 31337,
-        log: Path | None = None,
     ) -> None:
-        self.state, self.port, self.block_time, self.chain_id = state, port or free_port(), block_time, chain_id
-        self.log = log or (state.with_suffix(".log") if state else None)
+        self.directory, self.port = directory, port or free_port()
+        self.block_time, self.chain_id = block_time, chain_id
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -97,9 +97,9 @@ class LocalNode:
         if self._process is not None:
             return self
         output: IO[bytes] | int = subprocess.DEVNULL
-        if self.log is not None:
-            self.log.parent.mkdir(parents=True, exist_ok=True)
-            output = self.log.open("ab")
+        if self.directory is not None:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            output = (self.directory / LOG).open("ab")
         try:
             # A session of its own, so that Ctrl-C at the terminal reaches us first and we stop it last.
             self._process = subprocess.Popen(
@@ -120,9 +120,8 @@ class LocalNode:
         command += ["--chain-id", str(self.chain_id)]
         if self.block_time is not None:
             command += ["--block-time", str(self.block_time), "--mixed-mining"]
-        if self.state is not None:
-            self.state.parent.mkdir(parents=True, exist_ok=True)
-            command += ["--state", str(self.state), "--state-interval", "5"]
+        if self.directory is not None:
+            command += ["--state", str(self.directory / "state.json"), "--state-interval", "5"]
         return command
 
     def _await(self, patience: float) -> None:
@@ -135,18 +134,27 @@ class LocalNode:
                 continue
             if self.is_running and chain_id == self.chain_id:
                 return
-        words = self.log.read_text(errors="replace").strip()[-500:] if self.log and self.log.exists() else ""
         self.stop()
         raise ChainUnavailable(
             f"anvil did not start on port {self.port}.",
-            words or "It ended or does not answer; perhaps the port is taken.",
-            "Use another port, or look into its log.",
+            self._last_words() or "It ended or does not answer; perhaps the port is taken.",
+            "Use another port.",
         )
+
+    def _last_words(self) -> str:
+        if self.directory is None:
+            return ""
+        return (self.directory / LOG).read_text(errors="replace").strip()[-500:]
 
     @property
     def is_running(self) -> bool:
         """Whether anvil has been started and has not ended."""
         return self._process is not None and self._process.poll() is None
+
+    def check(self) -> None:
+        """Raise ChainUnavailable if anvil has ended by itself."""
+        if not self.is_running:
+            raise ChainUnavailable("The local node has ended.", self._last_words(), "Start it again.")
 
     def stop(self) -> None:
         """Stop anvil and wait until its state is saved; nothing happens where it does not run."""
