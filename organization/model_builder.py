@@ -56,13 +56,15 @@ def from_keras(model: keras.Model) -> Model:
         WrongTensor, NotFinite, OutsideWindow: A weight cannot stand on a grid.
     """
     architecture = canonical_architecture(require_built(model).to_json())
-    _check_same_weights(model, build(architecture))
+    again = build(architecture)
+    _check_same_weights(model, again)
     specs: list[TensorSpec] = []
     mantissas: dict[str, NDArray[np.int32]] = {}
     constants: dict[str, NDArray[np.generic]] = {}
-    for position, weight in enumerate(model.weights):
+    # Named as everybody else's Keras names them: a path also tells in how many steps a model was put together.
+    for position, (weight, named) in enumerate(zip(model.weights, again.weights, strict=True)):
         values = np.asarray(weight.numpy())
-        spec = _spec(f"{position:05d}.{weight.path}", weight, values)
+        spec = _spec(f"{position:05d}.{named.path}", weight, values)
         specs.append(spec)
         if spec.kind is TensorClass.CONSTANT:
             constants[spec.name] = values
@@ -132,11 +134,21 @@ def _load_keras_file(path: Path) -> keras.Model:
         ) from None
     if isinstance(config, dict):
         config.pop("compile_config", None)
-    check_architecture(json.dumps(config).encode())
+    check_architecture(json.dumps(_without_object_ids(config)).encode())
     try:
         return import_keras().saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its layers raise
         raise InvalidInput(f"Keras cannot load {path}.", str(error)[:300], "Save it again.") from error
+
+
+def _without_object_ids(value: Any) -> Any:
+    """``value`` without the memory addresses by which a ``.keras`` file marks objects that it shares."""
+    if isinstance(value, list):
+        return [_without_object_ids(item) for item in value]
+    if isinstance(value, dict):
+        marks = [key for key, item in value.items() if key == "shared_object_id" and type(item) is int]
+        return {key: _without_object_ids(item) for key, item in value.items() if key not in marks}
+    return value
 
 
 def _read(path: Path) -> bytes:
