@@ -81,7 +81,7 @@ def unsnap(values: NDArray[np.float32], exponent: int, subject: str = "A tensor"
     check_finite(values, subject)
     if (values.view(np.uint32) == _MINUS_ZERO).any():
         raise NotCanonical(f"{subject} holds -0.0.", "The mantissa 0 has one float32, +0.0.", "Write +0.0.")
-    exact = values.astype(np.float64) * 2.0**-exponent
+    exact = np.asarray(values.astype(np.float64) * 2.0**-exponent)  # arithmetic on a 0-d array gives a scalar
     outside = _largest(exact) >= MANTISSA_LIMIT
     mantissas = np.zeros(exact.shape, np.int32) if outside else exact.astype(np.int32)
     if outside or not np.array_equal(mantissas, exact):

@@ -24,6 +24,7 @@ MAX_EXAMPLES_CAP = (1 << 41) - 1  # check_bounds with one update
 MAX_EPOCHS = 1 << 12  # examples_cap * epochs < 2^53, so planned steps are integers that JSON keeps
 MAX_SECONDS = 30 * 24 * 3600  # the contract's longest settlement and challenge windows
 MAX_UPDATES = (1 << 24) - 1  # the contract's uint24
+MAX_REPORTED = 100_000  # verdicts that derived.json holds for sure, however long they are (protocol.report)
 MAX_RATIO = 1_000_000
 MAX_ARTIFACT_BYTES = 1 << 40
 
@@ -116,13 +117,19 @@ def check_bounds(task: Task, max_updates: int) -> None:
     every partial sum in every order; the denominator, at most max_updates * examples_cap, is below 2^41.
 
     Raises:
-        ArithmeticRefused: max_updates * examples_cap * 2^22 is 2^63 or more.
+        ArithmeticRefused: max_updates * examples_cap * 2^22 is 2^63 or more, or max_updates is over 100,000.
     """
     if max_updates * task.merge.examples_cap >= 1 << 41:
         raise ArithmeticRefused(
             f"{max_updates} updates of up to {task.merge.examples_cap} examples could overflow the merge.",
             "max_updates * examples_cap * 2^22 must stay below 2^63.",
             "Lower max_updates in the round's terms, or examples_cap in the task.",
+        )
+    if max_updates > MAX_REPORTED:
+        raise ArithmeticRefused(
+            f"A report on {max_updates} updates could be too large to be read.",
+            f"A round takes at most {MAX_REPORTED} updates.",
+            "Lower max_updates in the round's terms.",
         )
 
 

@@ -91,7 +91,9 @@ json_values = st.recursive(
 
 @given(st.sampled_from(KINDS), st.data())
 def test_a_json_field_of_any_other_value_never_raises_a_foreign_exception(kind: str, data: st.DataObject) -> None:
-    name = data.draw(st.sampled_from(sorted(f for f in FILES[kind] if f.endswith(".json") and f != "architecture.json")))
+    name = data.draw(
+        st.sampled_from(sorted(f for f in FILES[kind] if f.endswith(".json") and f != "architecture.json"))
+    )
     value = json.loads(FILES[kind][name])
     holder = value
     while True:
