@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     poll_seconds: float = Field(default=1.0, gt=0, le=3600)
 
     @classmethod
-    def settings_customise_sources(  # noqa: PLR0917 - pydantic's own signature
+    def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,

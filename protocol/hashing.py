@@ -70,7 +70,7 @@ def next_hash(previous: Hash, client: Address, digest: Digest, millis: int) -> H
     return _hash(["bytes32", "address", "bytes32", "uint40"], [previous, client, digest, millis])
 
 
-def result_hash(  # noqa: PLR0917 - the contract's order
+def result_hash(
     chain_id: int,
     contract: Address,
     round: RoundId,
