@@ -10,7 +10,7 @@ from fractions import Fraction
 from eth_utils.address import to_checksum_address
 
 from protocol.canonical_json import MAX_INTEGER
-from protocol.cid import directory_cid, parse_cid
+from protocol.cid import Cid, directory_cid, parse_cid
 from protocol.errors import InvalidInput, WrongField
 from protocol.types import Address, Digest, Hash
 
@@ -134,14 +134,17 @@ class Field:
 
     def cid(self) -> str:
         """Return a CID in its one spelling (CIDv1, sha2-256, base32)."""
-        try:
-            return str(parse_cid(self.text(100)))  # which takes the one spelling only
-        except InvalidInput:
-            raise self.refusal("a CIDv1 in base32") from None
+        return str(self._cid())
 
     def digest(self) -> Digest:
         """Return the digest of an artifact directory, spelled as its CID."""
-        cid = parse_cid(self.cid())
-        if directory_cid(cid.digest) != cid:
+        cid = self._cid()
+        if cid != directory_cid(cid.digest):
             raise self.refusal("the CID of a directory (dag-pb)")
         return cid.digest
+
+    def _cid(self) -> Cid:
+        try:
+            return parse_cid(self.text(100))  # which takes the one spelling only
+        except InvalidInput:
+            raise self.refusal("a CIDv1 in base32") from None
