@@ -1,0 +1,158 @@
+"""What a client reads of a round from the content store, each by a digest that the chain names."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from network.store import ContentStore, fetch, fetch_file
+from processor.round import derive_round, facts
+from processor.updates import Fetch
+from protocol.cid import RAW, Cid, parse_cid
+from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing, ContentError, RondoError, StoreUnavailable
+from protocol.model import Model, decode_model, decode_weights
+from protocol.report import Derived, decode_derived, decode_report, derived_hash
+from protocol.rewards import rewards_tree
+from protocol.state import FederationState, RoundState
+from protocol.task import Task, decode_task
+from protocol.types import Address, Digest, Hash
+
+TASK_LIMIT_BYTES = 1024 * 1024  # a page of settings
+REPORT_LIMIT_BYTES = 256 * 1024 * 1024  # one short row an update
+
+
+class RewardsUnknown(RondoError):
+    """Nobody keeps what the rewards of a round are claimed by."""
+
+    exit_code = 69
+
+
+class Artifacts:
+    """Fetches and decodes; tasks are kept, since a federation has one for ever.
+
+    Args:
+        chain_id, contract: What the round's hashes are made with.
+    """
+
+    def __init__(self, store: ContentStore, chain_id: int, contract: Address) -> None:
+        self._store, self._chain_id, self._contract = store, chain_id, contract
+        self._tasks: dict[Digest, Task] = {}
+
+    def task(self, federation: FederationState) -> Task:
+        """The federation's task. Raises: ContentError, ArtifactRefused."""
+        digest = federation.terms.task
+        if digest not in self._tasks:
+            self._tasks[digest] = decode_task(fetch(self._store, digest, TASK_LIMIT_BYTES))
+        return self._tasks[digest]
+
+    def base(self, round_: RoundState, task: Task) -> Model:
+        """The round's base model. Raises: ContentError, ArtifactRefused."""
+        return decode_model(fetch(self._store, round_.base, task.limits.model_bytes))
+
+    def anchor(self, base: Model, task: Task) -> dict[str, NDArray[np.int32]] | None:
+        """Mantissas of the weights that the penalty pulls to, None where there is no penalty.
+
+        Raises:
+            ContentError, ArtifactRefused.
+        """
+        if base.anchor is None or base.importance is None or task.consolidation.strength == 0:
+            return None
+        data = fetch_file(self._store, parse_cid(base.anchor), task.limits.model_bytes)
+        return decode_weights(data, base.specs)
+
+    def merged(self, round_: RoundState, account: Address, digest: Digest) -> bool:
+        """Whether the head moved to a model that holds this update; where nobody can tell (any more), it counts as not.
+
+        Raises:
+            StoreUnavailable: Ask again later.
+        """
+        settled = round_.settled
+        if settled is None or not round_.phase.moves_head or settled.settlement.model == round_.base:
+            return False
+        derived = self._derived(round_, settled.settlement.derived_hash)
+        if derived is None:
+            return False
+        mine = (one for one in derived.updates if one.client == account and one.digest == digest)
+        return any(one.verdict == "accepted" and one.weight > 0 for one in mine)
+
+    def rewards(self, round_: RoundState, federation: FederationState) -> list[tuple[Address, int]]:
+        """All (client, base units) of a round that pays by result, proved by the root on chain.
+
+        The record is looked for in the report, then by its hash alone (an auditor that reveals another result publishes
+        it so), and at last computed from the updates themselves.
+
+        Raises:
+            RewardsUnknown: None of these leads to the root. ContentError: The store does not answer.
+        """
+        if round_.settled is None:
+            return []
+        deciding = round_.revealed or round_.settled.settlement
+        derived = self._derived(round_, deciding.derived_hash)
+        if derived is not None:
+            rewards = [(one.client, one.reward) for one in derived.updates]
+            if rewards_tree(round_.id, rewards).root == deciding.rewards_root:
+                return rewards
+        return self._recomputed(round_, federation, deciding.rewards_root)
+
+    def _derived(self, round_: RoundState, wanted: Hash) -> Derived | None:
+        """The record that hashes to ``wanted``, None where it cannot be had. Raises: StoreUnavailable."""
+        settled = self._settled(round_)
+        if settled is not None and derived_hash(settled) == wanted:
+            return settled
+        try:
+            # A sha-256 of bytes is also the CID of the same bytes as one raw block.
+            return decode_derived(self._store.get_block(Cid(RAW, Digest(wanted))))
+        except StoreUnavailable:
+            raise
+        except (ContentError, ArtifactRefused):
+            return None
+
+    def _settled(self, round_: RoundState) -> Derived | None:
+        """The settled report's record, right or wrong; None where it cannot be had or read. Raises: StoreUnavailable."""
+        if round_.settled is None:
+            return None
+        try:
+            return decode_report(fetch(self._store, round_.settled.settlement.report, REPORT_LIMIT_BYTES))[0]
+        except StoreUnavailable:
+            raise
+        except (ContentError, ArtifactRefused):
+            return None
+
+    def _recomputed(
+        self, round_: RoundState, federation: FederationState, wanted_root: Hash
+    ) -> list[tuple[Address, int]]:
+        task = self.task(federation)
+        base, what = self.base(round_, task), facts(self._chain_id, self._contract, round_)
+
+        def fetch_update(digest: Digest) -> Mapping[str, bytes]:
+            return fetch(self._store, digest, task.limits.update_bytes)
+
+        for absent in self._absences(round_, fetch_update):
+            with contextlib.suppress(BlockMissing, BlockCorrupt):
+                derivation = derive_round(what, task, base, fetch_update, absent)
+                if derivation.rewards.root == wanted_root:
+                    return [(one.client, one.reward) for one in derivation.derived.updates]
+        raise RewardsUnknown(
+            f"The rewards of round {round_.index} cannot be proved now.",
+            "The record behind its rewards root is in no store, and the updates do not lead to it either.",
+            "Ask the auditors or the organization for the round's derived.json; unclaimed pay never expires.",
+        )
+
+    def _absences(self, round_: RoundState, fetch_update: Fetch) -> Iterator[frozenset[Address]]:
+        """The sets of unavailable updates that the result may rest on: the report's, then what is missing here."""
+        settled = self._settled(round_)
+        if settled is not None:
+            yield frozenset(one.client for one in settled.updates if one.verdict == "unavailable")
+        yield frozenset(update.client for update in round_.updates if not self._is_there(update.digest, fetch_update))
+
+    def _is_there(self, digest: Digest, fetch_update: Fetch) -> bool:
+        try:
+            fetch_update(digest)
+        except (BlockMissing, BlockCorrupt):
+            return False
+        except ArtifactRefused:
+            return True  # it can be read; that it is refused is a rule's verdict
+        return True

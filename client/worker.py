@@ -1,0 +1,254 @@
+"""The client's worker. Every pass reads the chain, finds the one next thing to do, and does it.
+
+    train -> write to the outbox -> commit the digest -> (training closes) -> publish the bytes -> (round is decided)
+    -> keep or restore the residual -> claim
+
+Nothing is remembered between passes but what the outbox and the chain hold, so a pass may die anywhere and the next
+one, in this process or another, goes on. Bytes are never public before training has closed: until then anybody could
+commit a copy (DESIGN 2, digest first, bytes later).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from client.artifacts import Artifacts
+from client.claims import Claimer
+from client.data import Dataset
+from client.feedback import FeedbackStore
+from client.outbox import Entry, Outbox, Stage
+from client.policy import Policy, RoundRefused, check_federation, check_round
+from client.trainer import Trained, seed_of, train
+from client.update_builder import build_update
+from network.chain import Chain
+from network.store import ContentStore, publish
+from protocol.cid import directory_cid
+from protocol.errors import ArtifactRefused, KeyError_, NotCanonical, RondoError, TransactionReverted
+from protocol.reference import resolve_federation
+from protocol.state import FederationState, RoundState, State
+from protocol.task import Feedback, Task
+from protocol.terms import Phase
+from protocol.types import FederationId, RoundId, hex32
+
+
+class SecondClient(RondoError):
+    """Another process commits updates with this account."""
+
+    exit_code = 77
+
+
+class ClientWorker:
+    """One account's part in one federation.
+
+    Args:
+        chain: Opened with the account's key.
+        dataset: The account's examples; they stay here.
+        home: Folder of what must survive: outbox and residual, apart for each federation and account.
+        policy: What the owner agreed to.
+        rounds: Take part in this many rounds, 0 in all.
+        claims: Whether pay is claimed as soon as it is due.
+        say: Takes one line of news that is not the result of a pass.
+        should_stop: Asked between training steps.
+
+    Raises:
+        KeyError_: The chain was opened without an account.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        store: ContentStore,
+        federation: FederationId,
+        dataset: Dataset,
+        home: Path,
+        policy: Policy,
+        *,
+        rounds: int = 0,
+        claims: bool = True,
+        say: Callable[[str], None] = lambda line: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        if chain.account is None:
+            raise KeyError_("A client needs an account.", "The chain was opened without a key.", "Set keystore.")
+        self.account = chain.account
+        self._chain, self._store, self._federation, self._dataset = chain, store, federation, dataset
+        self._home = home / federation.hex() / self.account
+        self._policy, self._rounds, self._claims = policy, rounds, claims
+        self._say, self._should_stop = say, should_stop
+        self._artifacts = Artifacts(store, chain.chain_id, chain.contract)
+        self._claimer = Claimer(chain, self._artifacts, self.account)
+        self.outbox = Outbox(self._home / "outbox")
+        self.finished = 0  # rounds that this worker saw through
+        self._refused: set[RoundId] = set()
+        self._said: set[str] = set()
+
+    def step(self) -> str | None:
+        """One pass; returns what was done in one line, None where there is nothing to do now.
+
+        Raises:
+            RoundRefused, ArtifactRefused: This client takes no part in the running round; call again for the next.
+            InvalidInput: The federation is not one that the owner agreed to, or the data do not fit its model.
+            SecondClient: Another process commits updates with this account.
+            ChainError, ContentError: The outside fails; calling again goes on where this pass ended.
+            TrainingStopped: ``should_stop`` said so.
+        """
+        state = self._chain.state()
+        federation = resolve_federation(state, self._federation)
+        open_entries = [entry for entry in self.outbox.entries() if not entry.stage.is_done]
+        for entry in open_entries:
+            round_ = state.rounds.get(entry.round)
+            done = self._advance(entry, round_, federation) if round_ is not None else None
+            if done is not None:
+                return done
+        if self._rounds == 0 or self.finished + len(open_entries) < self._rounds:
+            done = self._train(state, federation)
+            if done is not None:
+                return done
+        return self._claim(state, federation) if self._claims else None
+
+    # --- an update that exists ---
+
+    def _advance(self, entry: Entry, round_: RoundState, federation: FederationState) -> str | None:
+        mine = round_.update_of(self.account)
+        if entry.stage is Stage.PUBLISHED:
+            return self._resolve(entry, round_, federation)
+        if mine is None:
+            if not entry.belongs_to(round_):
+                self.outbox.discard(entry)
+                return f"round {entry.index}: the chain was reorganised and has another round now; training again"
+            return self._submit(entry) if round_.phase is Phase.TRAINING else self._missed(entry)
+        if mine.digest != entry.digest:
+            self._finish(entry, Stage.FOREIGN)
+            raise SecondClient(
+                f"Round {entry.index} has the update {hex32(mine.digest)} of {self.account}, not {hex32(entry.digest)}.",
+                "Another process uses the same key, with another home.",
+                "Run one client for each account.",
+            )
+        return self._publish(entry) if round_.training_closed_at is not None else None
+
+    def _submit(self, entry: Entry) -> str | None:
+        try:
+            self.outbox.files(entry)  # a digest without its bytes would be a promise that cannot be kept
+        except NotCanonical as error:
+            self.outbox.discard(entry)
+            return f"round {entry.index}: {error.what} Training again"
+        try:
+            self._chain.submit_update(entry.round, entry.digest, entry.millis)
+        except TransactionReverted as error:
+            if error.name not in ("AlreadySubmitted", "WrongPhase", "RoundFull"):
+                raise
+            # The chain is ahead of what this pass saw, perhaps by our own transaction: what it shows next decides.
+            self._say_once(
+                f"round {entry.index}: {error.name}; waiting for the chain to show what became of the update"
+            )
+            return None
+        cid = directory_cid(entry.digest)
+        return f"round {entry.index}: committed {cid}, {entry.examples} examples, {entry.millis} ms"
+
+    def _missed(self, entry: Entry) -> str:
+        self._finish(entry, Stage.MISSED)
+        return f"round {entry.index}: closed before the update was on chain; the next round starts from the same data"
+
+    def _publish(self, entry: Entry) -> str:
+        try:
+            files = self.outbox.files(entry)
+        except NotCanonical as error:
+            self._finish(entry, Stage.LOST)
+            return f"round {entry.index}: {error}"
+        publish(self._store, files)
+        self.outbox.mark(entry, Stage.PUBLISHED)
+        return f"round {entry.index}: published {directory_cid(entry.digest)}"
+
+    def _resolve(self, entry: Entry, round_: RoundState, federation: FederationState) -> str | None:
+        """Once a round is decided: its residual replaces the kept one where the update was merged, else that one stays."""
+        if round_.phase.is_live:
+            return None
+        merged = self._artifacts.merged(round_, self.account, entry.digest)
+        if merged:
+            rule = self._artifacts.task(federation).feedback
+            self._feedback(rule).commit(entry.index, self.outbox.residual(entry))
+        self._finish(entry, Stage.MERGED if merged else Stage.NOT_MERGED)
+        return f"round {entry.index}: {round_.phase.name.lower()}, the update was {'' if merged else 'not '}merged"
+
+    def _finish(self, entry: Entry, stage: Stage) -> None:
+        self.outbox.mark(entry, stage)
+        self.finished += 1
+
+    # --- a new one ---
+
+    def _train(self, state: State, federation: FederationState) -> str | None:
+        check_federation(federation, self._policy)
+        round_ = state.rounds[federation.rounds[-1]] if federation.rounds else None
+        if round_ is None or round_.phase is not Phase.TRAINING or round_.id in self._refused:
+            return None
+        entry = self.outbox.get(round_.id)
+        if entry is not None and entry.belongs_to(round_):
+            return None
+        if round_.update_of(self.account) is not None:
+            self._say_once(f"round {round_.index}: this account's update is on chain, but not in {self._home}")
+            return None
+        try:
+            task = self._artifacts.task(federation)
+            check_round(round_, federation, task, self.account)
+            return self._submit(self._work(round_, task))
+        except (RoundRefused, ArtifactRefused):
+            self._refused.add(round_.id)  # the same again would give the same
+            raise
+
+    def _work(self, round_: RoundState, task: Task) -> Entry:
+        """Train, quantise and write to the outbox; on return the update survives anything."""
+        self._say_once(f"round {round_.index}: training")
+        base = self._artifacts.base(round_, task)
+        trained = train(
+            base,
+            self._artifacts.anchor(base, task),
+            task,
+            self._dataset,
+            seed=seed_of(round_.id, self.account),
+            consolidate=round_.terms.consolidate,
+            should_stop=self._should_stop,
+        )
+        kept = self._feedback(task.feedback).kept(round_.index)
+        built = build_update(round_, self.account, base, task, trained, kept)
+        if built.clipped:
+            self._say(f"round {round_.index}: {built.clipped} weights changed more than the update can hold: clipped")
+        entry = Entry(
+            round_.id,
+            round_.index,
+            round_.base,
+            round_.terms_hash,
+            built.digest,
+            self._stated_millis(round_, trained),
+            trained.examples,
+            trained.steps,
+        )
+        self.outbox.put(entry, built.files, built.residual)
+        return entry
+
+    def _stated_millis(self, round_: RoundState, trained: Trained) -> int:
+        """What was measured, as far as the contract takes it: min(maxMillis, 1000 x (now - launch))."""
+        most = min(round_.terms.max_millis, 1000 * (self._chain.now() - round_.launched_at))
+        if trained.millis > most:
+            self._say(f"round {round_.index}: trained for {trained.millis} ms, the contract takes {most}")
+        return min(trained.millis, most)
+
+    def _feedback(self, rule: Feedback) -> FeedbackStore:
+        return FeedbackStore(self._home / "residual.npz", rule)
+
+    # --- pay ---
+
+    def _claim(self, state: State, federation: FederationState) -> str | None:
+        payments = self._claimer.due(state, federation.rounds)
+        for error in self._claimer.problems.values():
+            self._say_once(str(error))
+        if not payments:
+            return None
+        self._claimer.take(payments)
+        rounds = ", ".join(str(payment.index) for payment in payments)
+        return f"claimed {sum(payment.amount for payment in payments)} base units for round {rounds}"
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            self._say(line)
