@@ -32,7 +32,7 @@ def audit_once(
         )
     settings = load_settings(config)
     chain = open_chain(settings, with_key=attest)
-    round_id = resolve_round(chain.state(), settings.federation_id(), reference)
+    round_id = resolve_round(chain.state(), settings.federation, reference)
     result = audit_round(chain, open_content(settings), round_id, report_copy=report)
     if attest and result.result_hash is not None and chain.account is not None:
         if chain.account in chain.state().rounds[round_id].attestations:

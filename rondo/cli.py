@@ -6,6 +6,7 @@ Exit codes are those of ``protocol.errors``; ``rondo audit`` adds 1 (mismatch) a
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -33,6 +34,7 @@ app.command("audit", help="Re-derive a round from chain and content store alone.
 
 USAGE_EXIT = 64
 INTERRUPTED_EXIT = 130
+OS_ERROR_EXIT = 74
 
 
 @app.command()
@@ -95,4 +97,17 @@ def main() -> NoReturn:
         code = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED_EXIT
+    except OSError as error:
+        print_error(
+            RondoError(f"The operating system refused: {error}.", "", "Check the path, its rights and the disk.")
+        )
+        code = OS_ERROR_EXIT
+    except Exception as error:
+        if os.environ.get("RONDO_DEBUG"):
+            raise
+        what = f"Internal error: {type(error).__name__}: {error}"
+        print_error(
+            RondoError(what, "This is a defect in Rondo.", "Run it again with RONDO_DEBUG=1 and report the traceback.")
+        )
+        code = RondoError.exit_code
     sys.exit(code if isinstance(code, int) else 0)

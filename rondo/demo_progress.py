@@ -9,7 +9,7 @@ from network.chain import Chain
 from network.console import Output
 from network.store import ContentStore
 from protocol.errors import RondoError
-from protocol.replay import RoundState
+from protocol.state import RoundState
 from protocol.types import FederationId, RoundId
 from rondo.demo_summary import read_report
 

@@ -19,8 +19,8 @@ from protocol.events import (
     RoundSettled,
     UpdateSubmitted,
 )
-from protocol.replay import RoundState, State
 from protocol.report import Derived, Statement, decode_report
+from protocol.state import RoundState, State
 from protocol.types import Address, FederationId, Hash, RoundId
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from network.console import Output
 from network.evm_chain import deploy, deploy_test_token, transfer_token
-from network.files import write_atomic
+from network.files import make_directory, write_atomic
 from network.keys import keystore_address, new_keystore, open_keystore
 from network.node import LocalNode
 from network.session import stop_on_signal
@@ -36,6 +36,7 @@ def new_account(keystore: Path) -> Address:
     passphrase_file = keystore.with_suffix(".pass")
     if keystore.exists():
         return keystore_address(keystore)
+    make_directory(keystore.parent)
     write_atomic(passphrase_file, secrets.token_urlsafe(24).encode(), mode=0o600)
     return new_keystore(keystore, passphrase_file.read_text())
 
