@@ -56,7 +56,8 @@ class Rpc:
     def __init__(self, url: str, reverts: RevertCodec, timeout: float = 20, attempts: int = 5) -> None:
         self.url, self._reverts = url, reverts
         provider = Web3.HTTPProvider(url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)
-        self.web3 = Web3(provider)
+        # No middleware: it would ask for the chain id before every call, and refuse the blocks of proof-of-authority chains.
+        self.web3 = Web3(provider, middleware=[])
         self._retry = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Unanswered),
             stop=tenacity.stop_after_attempt(attempts),
