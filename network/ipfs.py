@@ -5,24 +5,30 @@ What of ipfshttpclient 0.7.0 works with today's Kubo (tried with 0.40.1) and wha
 * ``ipfshttpclient.connect`` refuses every node from 0.8 on; ``Client`` asks for no version and is what is used here.
 * Its patch of ``requests`` passes an argument that urllib3 2 warns about; the patch (needed for Unix sockets only) is
   switched off by the library's own variable, so addresses are TCP.
-* ``block.put``, ``block.get``, ``block.stat`` and ``pin.add`` work, given the options that Kubo has added since.
+* ``block.put``, ``block.stat`` and ``pin.add`` work, given the options that Kubo has added since.
+* ``block.get`` takes the whole answer into memory before it returns, even as a stream, however long it is and however
+  slowly it comes; blocks may come from strangers, so they are read over plain HTTP with httpx instead, up to a limit.
 * Failures while an answer is being read leave the library as exceptions of ``requests``: they are mapped here as well.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import time
+import weakref
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 os.environ.setdefault("PY_IPFS_HTTP_CLIENT_PATCH_REQUESTS", "no")
 
+import httpx
 import ipfshttpclient
 import requests
 import tenacity
 from ipfshttpclient import exceptions
+from ipfshttpclient.http_common import multiaddr_to_url_data
 
 from protocol.cid import DAG_PB, MAX_BLOCK, Cid, verify_block
 from protocol.errors import BlockCorrupt, BlockMissing, InvalidInput, StoreUnavailable
@@ -34,9 +40,19 @@ _DROPPED = (
     exceptions.ProtocolError,
     requests.exceptions.ConnectionError,
     requests.exceptions.ChunkedEncodingError,
+    httpx.NetworkError,
+    httpx.RemoteProtocolError,
 )
-# the last three: answers of another shape than Kubo's
-_FOREIGN = (exceptions.Error, requests.exceptions.RequestException, LookupError, TypeError, ValueError)
+# the last four: answers of another shape than Kubo's
+_FOREIGN = (
+    exceptions.Error,
+    requests.exceptions.RequestException,
+    httpx.HTTPError,
+    AssertionError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 _NOT_FOUND = ("could not find", "not found", "deadline exceeded")
 _GRACE_SECONDS = 5.0  # for the node to say itself that its time is over
 
@@ -62,11 +78,15 @@ class KuboStore:
         try:
             if address.startswith("/unix/"):
                 raise ValueError("Unix sockets are not supported.")
-            self._client = ipfshttpclient.Client(address, timeout=find_seconds + _GRACE_SECONDS, session=True)
+            patience = find_seconds + _GRACE_SECONDS
+            self._client = ipfshttpclient.Client(address, timeout=patience, session=True)
+            self._http = httpx.Client(base_url=multiaddr_to_url_data(address, "api/v0")[0], timeout=patience)
         except (exceptions.Error, ValueError) as error:
             raise InvalidInput(
                 f"{address!r} is no address of a Kubo API.", str(error), "Use one like /ip4/127.0.0.1/tcp/5001."
             ) from error
+        for connections in (self._client, self._http):  # whoever drops the store need not think of them
+            weakref.finalize(self, connections.close)
 
     def get_block(self, cid: Cid) -> bytes:
         """Return the verified bytes of ``cid``, from the node or from whoever it finds.
@@ -111,23 +131,26 @@ class KuboStore:
         self._ask(lambda: self._client.pin.add(str(cid), opts=self._limit()), cid)
 
     def close(self) -> None:
-        """Close the connections; the store opens new ones when it is used again."""
+        """Close the connections; the store is not used again."""
         self._client.close()
+        self._http.close()
 
     def _read(self, cid: Cid) -> bytes:
         """Read one block as a stream: the node decides neither how much memory nor how much time it takes."""
         end = time.monotonic() + self._find_seconds + _GRACE_SECONDS
         data = bytearray()
-        with self._client.block.get(str(cid), stream=True, opts=self._limit()) as parts:
-            for part in parts:
+        with self._http.stream("POST", "block/get", params={"arg": str(cid), **self._limit()}) as answer:
+            for part in answer.iter_raw():  # as sent: nothing is decompressed on a stranger's word
                 data += part
                 if len(data) > MAX_BLOCK:
                     raise BlockCorrupt(str(cid), self.address)
                 if time.monotonic() > end:
                     raise self._unavailable("It sent a block too slowly.")
+        if answer.status_code != httpx.codes.OK:
+            raise self._failure(str(json.loads(data)["Message"]), cid)
         return bytes(data)
 
-    def _limit(self) -> dict[str, Any]:
+    def _limit(self) -> dict[str, str]:
         return {"timeout": f"{self._find_seconds:.3f}s"}
 
     def _ask(self, call: Callable[[], _T], cid: Cid) -> _T:
@@ -141,11 +164,15 @@ class KuboStore:
         try:
             return attempts(call)
         except exceptions.ErrorResponse as error:
-            if any(words in str(error) for words in _NOT_FOUND):
-                raise BlockMissing(str(cid), f"the Kubo node at {self.address}") from error
-            raise self._unavailable(str(error)) from error
+            raise self._failure(str(error), cid) from error
         except _FOREIGN as error:
             raise self._unavailable(f"{type(error).__name__}: {error}") from error
+
+    def _failure(self, message: str, cid: Cid) -> BlockMissing | StoreUnavailable:
+        """Return what the node's own error message means."""
+        if any(words in message for words in _NOT_FOUND):
+            return BlockMissing(str(cid), f"the Kubo node at {self.address}")
+        return self._unavailable(message)
 
     def _unavailable(self, why: str) -> StoreUnavailable:
         return StoreUnavailable(
