@@ -48,7 +48,8 @@ def load_dataset(path: Path) -> Dataset:
     if y.min() < 0:
         _refuse(path, f"y holds the label {y.min()}.", "Number the classes from 0.")
     if x.dtype.kind == "f":
-        x = x.astype(np.float32)  # float16 and float64 alike: models are float32
+        with np.errstate(over="ignore"):  # what overflows is infinite, and refused as such
+            x = x.astype(np.float32)  # float16 and float64 alike: models are float32
         if not np.isfinite(x).all():
             _refuse(path, "x holds NaN or infinity.", "Remove or fill the missing values.")
     elif x.dtype.kind not in "iu":
@@ -82,14 +83,15 @@ def check_dataset(dataset: Dataset, shape: tuple[int | None, ...], classes: int,
 
 def _read(path: Path) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
     try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            _refuse(path, "It is a single array.", _HOW_TO_SAVE)
-        with file:
-            missing = {"x", "y"} - set(file.files)
-            if missing:
-                _refuse(path, f"It has no array {min(missing)!r}.", _HOW_TO_SAVE)
-            return file["x"], file["y"]
+        with path.open("rb") as handle:
+            file = np.load(handle, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                _refuse(path, "It is a single array.", _HOW_TO_SAVE)
+            with file:
+                missing = {"x", "y"} - set(file.files)
+                if missing:
+                    _refuse(path, f"It has no array {min(missing)!r}.", _HOW_TO_SAVE)
+                return file["x"], file["y"]
     except FileNotFoundError:
         raise InvalidInput(f"{path} does not exist.", "", "Check --data.") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

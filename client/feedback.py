@@ -47,7 +47,7 @@ class FeedbackStore:
         """Index of the round whose residual is kept, or None."""
         try:
             return decode_residual(self._path.read_bytes())[0]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
             return None
 
     def commit(self, index: int, pending: bytes) -> None:
@@ -71,7 +71,7 @@ def decode_residual(data: bytes) -> tuple[int, Residual]:
     """Return (round index, residual) of a residual file.
 
     Raises:
-        ValueError, KeyError, zipfile.BadZipFile: It is damaged.
+        EOFError, ValueError, KeyError, zipfile.BadZipFile: It is damaged.
     """
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         index = int(file[_ROUND])

@@ -89,8 +89,7 @@ def claim_rounds(config: Path | None, references: Sequence[str]) -> tuple[Addres
     if chain.account is None:
         raise KeyError_("Claiming needs an account.", "No keystore is configured.", "Set keystore.")
     state = chain.state()
-    federation = settings.federation_id()
-    wanted = [resolve_round(state, federation, text) for text in references] or list(state.rounds)
+    wanted = [resolve_round(state, settings.federation, text) for text in references] or list(state.rounds)
     claimer = Claimer(chain, Artifacts(open_content(settings), chain.chain_id, chain.contract), chain.account)
     payments = claimer.due(state, dict.fromkeys(wanted))
     problems = list(claimer.problems.values())
