@@ -114,8 +114,11 @@ class EvmChain:
                 return self._state()
             except LogsIncomplete:
                 self._cursor.forget()
-                self._fed = (-1, 0)
+            try:
                 return self._state()
+            except LogsIncomplete:
+                self._cursor.forget()  # the next call starts from nothing, too
+                raise
 
     def _state(self) -> State:
         head = self._cursor.refresh()
