@@ -38,7 +38,8 @@ def create(
     forfeit_to: Annotated[
         str | None, typer.Option(help="Receives forfeited bonds; by default an address nobody can spend from.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Initial weights of an architecture file.")] = None,
+    # Fixed by default: with weights drawn anew each time, a repeated `create` would make a second federation.
+    seed: Annotated[int, typer.Option(min=0, help="Initial weights of an architecture file.")] = 0,
     salt: Annotated[str | None, typer.Option(help="32 bytes in hex; for a second federation of equal terms.")] = None,
     config: Config = None,
     json_mode: Json = False,

@@ -38,7 +38,7 @@ def create_from_files(
     quorum: int | None,
     unaudited: bool,
     forfeit_to: str | None,
-    seed: int | None,
+    seed: int,
     salt: str | None,
     say: Say,
 ) -> dict[str, Any]:
