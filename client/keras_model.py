@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +21,36 @@ from protocol.model import Model, TensorClass, TensorSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow loads: its banner is not our output
+
+def import_keras() -> Any:
+    """Keras on TensorFlow; the first time takes seconds. Its start-up banner is no output of ours and is dropped.
+
+    TensorFlow's C++ prints before it reads any log level, so standard error itself is turned away while it loads; what
+    goes wrong is a Python exception and is raised as ever.
+    """
+    if "keras" not in sys.modules:
+        os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        with _no_standard_error():
+            return importlib.import_module("keras")
+    return sys.modules["keras"]
+
+
+@contextmanager
+def _no_standard_error() -> Iterator[None]:
+    try:
+        kept = os.dup(2)
+    except OSError:  # a service may run without one
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nowhere)
+        os.close(kept)
 
 
 @dataclass(frozen=True)
@@ -77,8 +110,7 @@ def build(model: Model) -> KerasModel:
         WrongTensor: The architecture's weights are not the artifact's tensors, or it has not one input and one output.
     """
     config = check_architecture(model.architecture)
-    import keras
-
+    keras = import_keras()
     try:
         network = keras.saving.deserialize_keras_object(config, safe_mode=True)
     except Exception as error:  # Keras raises many kinds; none of them is the caller's business

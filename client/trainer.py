@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from client.data import Dataset, check_dataset
 from client.importance import measure_importance
-from client.keras_model import KerasModel, build
+from client.keras_model import KerasModel, build, import_keras
 from client.penalty import ProximalStep, anchor_weights, pull_strengths
 from protocol.model import Model
 from protocol.task import Task, Training
@@ -73,9 +73,7 @@ def train(
         UnsafeArchitecture, WrongTensor: The base cannot be built. InvalidInput: The data do not fit the model.
         TrainingStopped: ``should_stop`` said so.
     """
-    import keras
-
-    keras.utils.set_random_seed(seed)
+    import_keras().utils.set_random_seed(seed)
     network = build(base)
     dataset = check_dataset(dataset, network.input_shape, network.classes, network.integer_input)
     generator = np.random.default_rng(seed)

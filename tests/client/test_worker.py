@@ -34,6 +34,8 @@ from protocol.update import decode_update
 from tests.client.conftest import blobs
 from tests.client.world import ACME, ALICE, BOB, CAROL, LIMIT, MALLORY, TERMS, World, steps
 
+pytestmark = pytest.mark.slow  # TensorFlow takes its seconds to load; the tests themselves are quick
+
 TASK = Task("blobs", training=Training(batch_size=8, epochs=3, learning_rate=Fraction(1, 4)), publication_seconds=30)
 DATA = blobs(60, 1)
 TRUSTING = Policy(trusted_auditors=frozenset([CAROL]))
