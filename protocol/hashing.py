@@ -2,7 +2,7 @@
 
 ``ITrainingRounds.sol`` is the source of every formula here; `next_hash` and `seed_hash` are its rolling hash,
 `update_typed_data` its EIP-712 message. Field widths are checked by the encoder, so a value that the contract could
-not hold raises instead of hashing to something else.
+not hold raises InvalidInput instead of hashing to something else.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from eth_abi.abi import encode
+from eth_abi.exceptions import EncodingError
 from eth_utils.crypto import keccak
 
+from protocol.errors import InvalidInput
 from protocol.terms import RoundTerms
 from protocol.types import Address, Digest, FederationId, Hash, RoundId
 
@@ -24,7 +26,11 @@ UPDATE_TYPE = (
 
 
 def _hash(types: list[str], values: list[object]) -> Hash:
-    return Hash(bytes(keccak(encode(types, values))))
+    try:
+        encoded = encode(types, values)
+    except EncodingError as error:
+        raise InvalidInput("A value does not fit its type on the contract.", f"{error}.", "Check its range.") from error
+    return Hash(bytes(keccak(encoded)))
 
 
 def federation_id(chain_id: int, contract: Address, organization: Address, salt: Hash) -> FederationId:

@@ -73,15 +73,16 @@ class RoundRecord:
                 self._attested(event)
             case QuorumReached():
                 agreed = sum(result == event.result_hash for result, _ in self.attestations.values())
-                self._require(agreed == self.federation.quorum, "a quorum without its attestations")
+                fresh = self.quorum_hash is None and agreed == self.federation.quorum
+                self._require(fresh, "a quorum without its attestations, or a second one")
                 self.quorum_hash = event.result_hash
             case ResultRevealed():
                 self._revealed(event)
             case RewardPaid():
                 self._paid(event)
             case AttestationFeePaid():
-                fresh = event.auditor in self.attestations and event.auditor not in self.paid_auditors
-                self._require(fresh, f"a fee for {event.auditor} without its attestation, or twice")
+                owed = event.auditor in self.attestations and event.auditor not in self.paid_auditors
+                self._require(owed, f"a fee for {event.auditor} without its attestation, or twice")
                 self.paid_auditors[event.auditor] = event.amount
             case EscrowReturned():
                 self.returned += event.amount
@@ -116,7 +117,9 @@ class RoundRecord:
         stated = Settlement(
             self.updates_hash, event.model, event.model, event.derived_hash, event.rewards_root, event.rewards_total
         )
-        self._require(self.result_hash(stated) == self.quorum_hash, "a revealed result that no quorum agreed on")
+        rejected = self.settled is not None and self.quorum_hash not in (None, self.settled.result_hash)
+        fits = rejected and self.revealed is None and self.result_hash(stated) == self.quorum_hash
+        self._require(fits, "a revealed result that no quorum agreed on, or a second one")
         self.revealed = event
 
     def _paid(self, event: RewardPaid) -> None:
