@@ -19,7 +19,7 @@ from client.data import Dataset
 from client.feedback import FeedbackStore
 from client.outbox import Entry, Outbox, Stage
 from client.policy import Policy, RoundRefused, check_federation, check_round
-from client.trainer import Trained, seed_of, train
+from client.trainer import seed_of, train
 from client.update_builder import build_update
 from network.chain import Chain
 from network.store import ContentStore, publish
@@ -30,6 +30,9 @@ from protocol.state import FederationState, RoundState, State
 from protocol.task import Feedback, Task
 from protocol.terms import Phase
 from protocol.types import FederationId, RoundId, hex32
+
+# This close to the end of training less pay is better than none: the next block may be too late.
+LAST_CALL_SECONDS = 30
 
 
 class SecondClient(RondoError):
@@ -117,7 +120,7 @@ class ClientWorker:
             if not entry.belongs_to(round_):
                 self.outbox.discard(entry)
                 return f"round {entry.index}: the chain was reorganised and has another round now; training again"
-            return self._submit(entry) if round_.phase is Phase.TRAINING else self._missed(entry)
+            return self._submit(entry, round_) if round_.phase is Phase.TRAINING else self._missed(entry)
         if mine.digest != entry.digest:
             self._finish(entry, Stage.FOREIGN)
             raise SecondClient(
@@ -127,14 +130,17 @@ class ClientWorker:
             )
         return self._publish(entry) if round_.training_closed_at is not None else None
 
-    def _submit(self, entry: Entry) -> str | None:
+    def _submit(self, entry: Entry, round_: RoundState) -> str | None:
+        millis = self._payable_millis(entry, round_)
+        if millis is None:
+            return None
         try:
             self.outbox.files(entry)  # a digest without its bytes would be a promise that cannot be kept
         except NotCanonical as error:
             self.outbox.discard(entry)
             return f"round {entry.index}: {error.what} Training again"
         try:
-            self._chain.submit_update(entry.round, entry.digest, entry.millis)
+            self._chain.submit_update(entry.round, entry.digest, millis)
         except TransactionReverted as error:
             if error.name not in ("AlreadySubmitted", "WrongPhase", "RoundFull"):
                 raise
@@ -144,7 +150,22 @@ class ClientWorker:
             )
             return None
         cid = directory_cid(entry.digest)
-        return f"round {entry.index}: committed {cid}, {entry.examples} examples, {entry.millis} ms"
+        return f"round {entry.index}: committed {cid}, {entry.examples} examples, {millis} ms"
+
+    def _payable_millis(self, entry: Entry, round_: RoundState) -> int | None:
+        """What the contract takes: at most 1000 x (now - launch). None where waiting for the next block takes more.
+
+        A chain's clock stands still between blocks, so a short training can end "before" the time it took.
+        """
+        now = self._chain.now()
+        most = 1000 * (now - round_.launched_at)
+        if entry.millis <= most:
+            return entry.millis
+        if now + LAST_CALL_SECONDS < round_.training_ends:
+            self._say_once(f"round {entry.index}: trained for {entry.millis} ms; waiting for the chain's clock")
+            return None
+        self._say_once(f"round {entry.index}: trained for {entry.millis} ms, the contract takes {most}")
+        return most
 
     def _missed(self, entry: Entry) -> str:
         self._finish(entry, Stage.MISSED)
@@ -191,7 +212,7 @@ class ClientWorker:
         try:
             task = self._artifacts.task(federation)
             check_round(round_, federation, task, self.account)
-            return self._submit(self._work(round_, task))
+            return self._submit(self._work(round_, task), round_)
         except (RoundRefused, ArtifactRefused):
             self._refused.add(round_.id)  # the same again would give the same
             raise
@@ -209,6 +230,9 @@ class ClientWorker:
             consolidate=round_.terms.consolidate,
             should_stop=self._should_stop,
         )
+        most = round_.terms.max_millis
+        if trained.millis > most:
+            self._say(f"round {round_.index}: trained for {trained.millis} ms, the contract takes {most}")
         kept = self._feedback(task.feedback).kept(round_.index)
         built = build_update(round_, self.account, base, task, trained, kept)
         if built.clipped:
@@ -219,19 +243,12 @@ class ClientWorker:
             round_.base,
             round_.terms_hash,
             built.digest,
-            self._stated_millis(round_, trained),
+            min(trained.millis, most),
             trained.examples,
             trained.steps,
         )
         self.outbox.put(entry, built.files, built.residual)
         return entry
-
-    def _stated_millis(self, round_: RoundState, trained: Trained) -> int:
-        """What was measured, as far as the contract takes it: min(maxMillis, 1000 x (now - launch))."""
-        most = min(round_.terms.max_millis, 1000 * (self._chain.now() - round_.launched_at))
-        if trained.millis > most:
-            self._say(f"round {round_.index}: trained for {trained.millis} ms, the contract takes {most}")
-        return min(trained.millis, most)
 
     def _feedback(self, rule: Feedback) -> FeedbackStore:
         return FeedbackStore(self._home / "residual.npz", rule)

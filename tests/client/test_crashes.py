@@ -183,7 +183,7 @@ def test_a_damaged_outbox_is_noticed(
     round_id = scenario.world.launch()
     alice = scenario.alice()
     if not submitted:
-        alice._submit = lambda entry: None  # type: ignore[method-assign]
+        alice._submit = lambda entry, round_: None  # type: ignore[method-assign]
     alice.step()
     [path] = tmp_path.rglob("delta.safetensors")
     path.write_bytes(b"\0" + path.read_bytes()[1:])
@@ -204,7 +204,7 @@ def test_a_round_that_a_reorganisation_replaced_is_trained_again(
     scenario = Scenario(softmax_regression(), tmp_path, Fuse(None, after=False), monkeypatch)
     scenario.world.launch(bond=1)
     alice = scenario.alice()
-    alice._submit = lambda entry: None  # type: ignore[method-assign]
+    alice._submit = lambda entry, round_: None  # type: ignore[method-assign]
     alice.step()
     other = World(TASK, softmax_regression())  # the same ids, as after a reorganisation, and other terms
     scenario.world, scenario.chain = other, Fused(other.chain(ALICE), scenario.fuse)

@@ -18,7 +18,7 @@ from client.outbox import Stage
 from client.policy import Policy, RoundRefused
 from client.quantise import quantise
 from client.trainer import Trained, train
-from client.worker import ClientWorker, SecondClient
+from client.worker import LAST_CALL_SECONDS, ClientWorker, SecondClient
 from network.memory_chain import MemoryChain
 from network.store import fetch
 from protocol.cid import RAW, block_cid, directory_cid
@@ -158,7 +158,7 @@ def test_diverged_training_commits_nothing_and_is_not_repeated(
 def test_an_update_of_another_process_with_the_same_key_is_named(world: World, home: Path) -> None:
     round_id = world.launch()
     alice = worker(world, home)
-    alice._submit = lambda entry: None  # type: ignore[method-assign] - dies after the outbox, before the chain
+    alice._submit = lambda entry, round_: None  # type: ignore[method-assign] - dies after the outbox, before the chain
     alice.step()
     world.chain(ALICE).submit_update(round_id, Digest(b"\1" * 32), 5)
     with pytest.raises(SecondClient, match="Another process"):
@@ -234,9 +234,25 @@ def test_milliseconds_are_stated_as_far_as_the_contract_takes_them(world: World,
     assert any("the contract takes 500" in line for line in said)
 
 
-def test_a_round_that_began_this_second_takes_no_milliseconds(world: World, home: Path) -> None:
+def test_a_training_shorter_than_a_block_waits_for_the_chains_clock(world: World, home: Path) -> None:
+    said: list[str] = []
     head = world.ledger.state().federations[world.federation].head
     round_id = world.chain(ACME).launch_round(world.federation, head, TERMS)
+    alice = worker(world, home, say=said.append)
+    assert steps(alice.step) == []
+    assert world.round(round_id).updates == ()
+    assert any("waiting for the chain's clock" in line for line in said)
+    world.ledger.advance(60)
+    steps(alice.step)
+    measured = alice.outbox.get(round_id)
+    assert measured is not None and measured.millis > 0
+    assert [update.millis for update in world.round(round_id).updates] == [measured.millis]
+
+
+def test_near_the_end_less_pay_is_better_than_none(world: World, home: Path) -> None:
+    head = world.ledger.state().federations[world.federation].head
+    short = replace(TERMS, training_seconds=LAST_CALL_SECONDS)
+    round_id = world.chain(ACME).launch_round(world.federation, head, short)
     steps(worker(world, home).step)
     assert [update.millis for update in world.round(round_id).updates] == [0]
 
