@@ -19,6 +19,9 @@ from protocol.types import Address
 REPOSITORY = Path(__file__).resolve().parent.parent
 ETHER = 10**18
 LOG = "anvil.log"
+# Of so many blocks anvil keeps the whole state, in memory. Without a limit it writes 0.3 MB a block to ~/.foundry, one
+# block a second, and leaves them there when it is killed. Blocks, transactions and logs are kept whatever the limit.
+KEPT_STATES = "64"
 # Runs anvil and stops it when standard input closes. That is the end of our pipe, so anvil stops with us however we
 # end, kill -9 included, and saves its state; unlike PR_SET_PDEATHSIG this is portable and not bound to one thread.
 GUARD = """
@@ -92,10 +95,12 @@ class LocalNode:
 
         Raises:
             SettingsError: There is no anvil.
-            ChainUnavailable: It ended or did not answer within ``patience`` seconds.
+            ChainUnavailable: The port is in use, or anvil ended or did not answer within ``patience`` seconds.
         """
         if self._process is not None:
             return self
+        if _answers(self.port):  # its answers would pass for ours
+            raise ChainUnavailable(f"anvil cannot start on port {self.port}.", "It is in use.", "Use another port.")
         output: IO[bytes] | int = subprocess.DEVNULL
         if self.directory is not None:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -117,11 +122,12 @@ class LocalNode:
 
     def _command(self) -> list[str]:
         command = [str(find_anvil()), "--host", "127.0.0.1", "--port", str(self.port), "--accounts", "0", "--quiet"]
+        command += ["--prune-history", KEPT_STATES]
         command += ["--chain-id", str(self.chain_id)]
         if self.block_time is not None:
             command += ["--block-time", str(self.block_time), "--mixed-mining"]
         if self.directory is not None:
-            command += ["--state", str(self.directory / "state.json"), "--state-interval", "5"]
+            command += ["--state", str(self.directory / "state.json"), "--state-interval", "15"]
         return command
 
     def _await(self, patience: float) -> None:
@@ -137,8 +143,8 @@ class LocalNode:
         self.stop()
         raise ChainUnavailable(
             f"anvil did not start on port {self.port}.",
-            self._last_words() or "It ended or does not answer; perhaps the port is taken.",
-            "Use another port.",
+            self._last_words() or "It ended, or does not answer.",
+            "Look into its directory.",
         )
 
     def _last_words(self) -> str:
@@ -209,3 +215,8 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
