@@ -10,7 +10,6 @@ BROWNIE := .venv-contracts/bin/brownie
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 export SOLCX_BINARY_PATH := $(CURDIR)/.solcx
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Brownie and its compiler wrapper look things up in the home directory; nothing of ours belongs there.
 
 .PHONY: help setup demo test test-python test-contracts check format lock abi clean need-python need-node
 
@@ -21,7 +20,7 @@ need-python:
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11, 3.12 or 3.13 is needed, and none is on PATH (or name one: make PYTHON=...)"; exit 69; }
 
 need-node:
-	@node -e 'process.exit(+process.versions.node.split(".")[0] < 20)' 2>/dev/null || \
+	@node -e 'process.exit(+process.versions.node.split(".")[0] < 20 ? 1 : 0)' 2>/dev/null || \
 		{ echo "error: Node 20 or later is needed, with npm"; exit 69; }
 
 .venv/.runtime: requirements/runtime.txt pyproject.toml | need-python
@@ -43,10 +42,46 @@ node_modules/.done: package.json package-lock.json | need-node
 	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@
 
+.solcx/solc-v0.8.37: node_modules/.done scripts/install_solc.mjs scripts/solc.cjs
+	node scripts/install_solc.mjs
+	touch $@
+
 setup: .venv/.runtime node_modules/.done ## Set up what the running system needs
 
-demo: setup ## Run a whole federation on this machine (arguments: make demo ARGS="--clients 3")
+demo: setup ## Run a whole federation on this machine; options: make demo ARGS="--clients 3"
 	$(BIN)/rondo demo $(ARGS)
+
+test: test-python test-contracts ## Set up and run every test
+
+test-python: .venv/.dev node_modules/.done ## Unit, property, attack and end-to-end tests
+	$(BIN)/python -m pytest $(ARGS)
+
+test-contracts: .venv-contracts/.done .solcx/solc-v0.8.37 ## Brownie tests on anvil, forge fuzz and invariants
+	$(BROWNIE) test
+	forge test
+
+check: .venv/.dev .solcx/solc-v0.8.37 ## Lint, format check, types; the committed ABI is fresh
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	forge fmt --check
+	$(BIN)/python scripts/write_abi.py --check
+
+format: .venv/.dev .solcx/solc-v0.8.37 ## Format Python and Solidity
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	forge fmt
+
+abi: .venv/.runtime .solcx/solc-v0.8.37 ## Compile the contracts and write network/abi
+	$(BIN)/python scripts/write_abi.py
+
+UV_COMPILE := $(CURDIR)/$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+
+lock: .venv/.dev ## Pin the newest dependencies that pyproject.toml allows, with hashes and without addresses
+	cd requirements && $(UV_COMPILE) --upgrade --group ../pyproject.toml:dev ../pyproject.toml -o dev.txt
+	cd requirements && $(UV_COMPILE) --upgrade ../pyproject.toml -c dev.txt -o runtime.txt
+	cd requirements && $(UV_COMPILE) --upgrade --group ../pyproject.toml:contracts -o contracts.txt
+	! grep -nE 'https?://|--(extra-)?index-url' requirements/*.txt
 
 clean: ## Remove everything that can be made again
 	rm -rf .venv .venv-contracts node_modules .solcx build
