@@ -17,7 +17,7 @@ import {RoundMath} from "./libraries/RoundMath.sol";
 
 /// @title TrainingRounds
 /// @notice The contract of Rondo; ITrainingRounds is its specification. Federations, Rounds, Updates and Payments hold
-/// its functions, RoundMath its phases and money, Records its storage, Hashes its hashes.
+/// its functions, RoundMath its phases and money, Records its storage, Hashing its hashes.
 /// @dev No owner, no proxy, no upgrade, no pause; no strings. Nothing loops over clients but a caller's own batch. Every
 /// function goes checks, effects, event, interactions, and no two functions that move tokens can be entered at once.
 contract TrainingRounds is Updates, Payments {
@@ -51,7 +51,7 @@ contract TrainingRounds is Updates, Payments {
         shown.federation = record.federation;
         shown.index = record.index;
         shown.phase = phase;
-        shown.basis = RoundMath.basis(phase, payout, stakes.challengeSeconds, block.timestamp);
+        shown.basis = _basis(record, payout);
         shown.base = record.base;
         shown.termsHash = record.termsHash;
         shown.admissionRoot = _admissionRoots[record.admission];
@@ -81,7 +81,9 @@ contract TrainingRounds is Updates, Payments {
     /// @inheritdoc ITrainingRounds
     function getUpdate(RoundId round, address client) external view returns (uint40 millis, bool submitted, bool paid) {
         Update memory update = _rounds[round].updates[client];
-        return (update.millis, update.submitted, update.paid);
+        submitted = update.millisPlusOne != 0;
+        millis = submitted ? uint40(update.millisPlusOne - 1) : 0;
+        paid = update.paid;
     }
 
     /// @inheritdoc ITrainingRounds

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
-
 import {FederationId, FederationTerms, ITrainingRounds} from "../interfaces/ITrainingRounds.sol";
 import {Bounds} from "../libraries/Bounds.sol";
-import {Hashes} from "../libraries/Hashes.sol";
+import {Hashing} from "../libraries/Hashing.sol";
+import {Merkle} from "../libraries/Merkle.sol";
 import {Federation} from "../libraries/Records.sol";
 
 /// @title Federations: who leads them, who may take part
@@ -13,14 +12,17 @@ import {Federation} from "../libraries/Records.sol";
 abstract contract Federations is ITrainingRounds {
     mapping(FederationId federation => Federation) internal _federations;
 
-    /// @dev By Hashes.admission, which a round keeps in one word. Joins outlive a change of root and count again where
-    /// the root comes back.
-    mapping(bytes32 admission => bytes32 root) internal _admissionRoots;
-    mapping(bytes32 admission => mapping(address client => bool)) internal _joined;
+    /// @dev Each root of each federation has a number, small enough to share a round's slot; 0 is open admission. Joins
+    /// outlive a change of root and count again where the root comes back. Nobody runs out of numbers: 2^32 changes of
+    /// root cost more gas than a chain has in years.
+    uint32 private _lastAdmission;
+    mapping(FederationId federation => mapping(bytes32 root => uint32 admission)) private _admissions;
+    mapping(uint32 admission => bytes32 root) internal _admissionRoots;
+    mapping(uint32 admission => mapping(address client => bool)) internal _joined;
 
     /// @inheritdoc ITrainingRounds
     function createFederation(bytes32 salt, FederationTerms calldata terms) external returns (FederationId federation) {
-        federation = Hashes.federation(msg.sender, salt);
+        federation = Hashing.federation(msg.sender, salt);
         Federation storage record = _federations[federation];
         if (record.organization != address(0)) revert FederationExists(federation);
         Bounds.check(terms);
@@ -33,7 +35,7 @@ abstract contract Federations is ITrainingRounds {
         record.task = terms.task;
         record.head = terms.model;
         record.candidate = terms.model; // pays for the slot here, so that every settlement costs the same
-        _admit(federation, record, terms.admissionRoot);
+        record.admission = _numbered(federation, terms.admissionRoot);
         for (uint256 i; i < terms.auditors.length; ++i) {
             record.isAuditor[terms.auditors[i]] = true;
         }
@@ -60,25 +62,25 @@ abstract contract Federations is ITrainingRounds {
 
     /// @inheritdoc ITrainingRounds
     function setAdmission(FederationId federation, bytes32 admissionRoot) external {
-        _admit(federation, _asOrganization(federation), admissionRoot);
+        _asOrganization(federation).admission = _numbered(federation, admissionRoot);
         emit AdmissionChanged(federation, admissionRoot);
     }
 
     /// @inheritdoc ITrainingRounds
     function join(FederationId federation, address client, bytes32[] calldata proof) external {
-        bytes32 admission = _existing(federation).admission;
+        uint32 admission = _existing(federation).admission;
         if (admission == 0) revert AdmissionIsOpen(federation);
         bytes32 root = _admissionRoots[admission];
         if (_joined[admission][client]) revert AlreadyJoined(federation, root, client);
-        bytes32 leaf = Hashes.admissionLeaf(client);
-        if (!MerkleProof.verifyCalldata(proof, root, leaf)) revert InvalidProof(root, leaf);
+        bytes32 leaf = Hashing.admissionLeaf(client);
+        if (!Merkle.verify(proof, root, leaf)) revert InvalidProof(root, leaf);
         _joined[admission][client] = true;
         emit Joined(federation, root, client);
     }
 
     /// @inheritdoc ITrainingRounds
     function federationId(address organization, bytes32 salt) external view returns (FederationId) {
-        return Hashes.federation(organization, salt);
+        return Hashing.federation(organization, salt);
     }
 
     /// @inheritdoc ITrainingRounds
@@ -88,7 +90,7 @@ abstract contract Federations is ITrainingRounds {
 
     /// @inheritdoc ITrainingRounds
     function isJoined(FederationId federation, bytes32 admissionRoot, address client) external view returns (bool) {
-        return _joined[Hashes.admission(federation, admissionRoot)][client];
+        return _joined[_admissions[federation][admissionRoot]][client];
     }
 
     function _existing(FederationId federation) internal view returns (Federation storage record) {
@@ -101,9 +103,12 @@ abstract contract Federations is ITrainingRounds {
         if (msg.sender != record.organization) revert NotOrganization(federation, msg.sender, record.organization);
     }
 
-    function _admit(FederationId federation, Federation storage record, bytes32 root) private {
-        bytes32 admission = Hashes.admission(federation, root);
-        record.admission = admission;
-        if (admission != 0) _admissionRoots[admission] = root;
+    function _numbered(FederationId federation, bytes32 root) private returns (uint32 admission) {
+        if (root == 0) return 0;
+        admission = _admissions[federation][root];
+        if (admission != 0) return admission;
+        admission = ++_lastAdmission;
+        _admissions[federation][root] = admission;
+        _admissionRoots[admission] = root;
     }
 }

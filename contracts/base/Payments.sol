@@ -3,10 +3,11 @@ pragma solidity 0.8.37;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
-import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {Claim, ITrainingRounds, PayBasis, Phase, RoundId} from "../interfaces/ITrainingRounds.sol";
-import {Hashes} from "../libraries/Hashes.sol";
+import {Hashing} from "../libraries/Hashing.sol";
+import {Merkle} from "../libraries/Merkle.sol";
 import {Attestation, Payout, Round, Training, Update} from "../libraries/Records.sol";
 import {RoundMath} from "../libraries/RoundMath.sol";
 import {Rounds} from "./Rounds.sol";
@@ -14,28 +15,31 @@ import {Rounds} from "./Rounds.sol";
 /// @title Payments: all money that leaves a round
 /// @notice Anyone may send any of these; the money always goes to whom it is owed.
 abstract contract Payments is Rounds {
+    using SafeCast for uint256;
     using SafeERC20 for IERC20;
     using RoundMath for Phase;
 
     /// @inheritdoc ITrainingRounds
     function claim(RoundId round, address client, uint96 amount, bytes32[] calldata proof) external nonReentrant {
-        Round storage record = _launched(round);
-        PayBasis basis = _basis(record);
-        if (basis != PayBasis.Result) revert NotPayable(round, basis, PayBasis.Result);
-        Update memory update = record.updates[client];
-        if (update.paid) revert AlreadyPaid(round, client);
-        _payByResult(round, record, update, client, amount, proof);
-        _send(record.token, client, amount);
+        Round storage record = _rounds[round];
+        Payout memory payout = record.payout;
+        _requireBasis(round, _basis(record, payout), PayBasis.Result);
+        Update storage update = record.updates[client];
+        Update memory found = _submitted(round, update, client);
+        if (found.paid) revert AlreadyPaid(round, client);
+        _payByResult(round, record, payout, update, client, found.millisPlusOne - 1, amount, proof);
+        _send(found.token, client, amount);
     }
 
     /// @inheritdoc ITrainingRounds
     function claimByTime(RoundId round, address client) external nonReentrant {
-        Round storage record = _launched(round);
-        PayBasis basis = _basis(record);
-        if (basis != PayBasis.Time) revert NotPayable(round, basis, PayBasis.Time);
-        Update memory update = record.updates[client];
-        if (update.paid) revert AlreadyPaid(round, client);
-        _send(record.token, client, _payByTime(round, record, update, client));
+        Round storage record = _rounds[round];
+        Payout memory payout = record.payout;
+        _requireBasis(round, _basis(record, payout), PayBasis.Time);
+        Update storage update = record.updates[client];
+        Update memory found = _submitted(round, update, client);
+        if (found.paid) revert AlreadyPaid(round, client);
+        _send(found.token, client, _payByTime(round, record, payout, update, client, found.millisPlusOne - 1));
     }
 
     /// @inheritdoc ITrainingRounds
@@ -44,23 +48,12 @@ abstract contract Payments is Rounds {
         address client;
         uint256 due;
         for (uint256 i; i < claims.length; ++i) {
-            Claim calldata item = claims[i];
-            Round storage record = _launched(item.round);
-            Update memory update = record.updates[item.client];
-            if (update.paid) continue;
-            if (address(record.token) != address(token) || item.client != client) {
+            (IERC20 paying, address payee, uint256 amount) = _payItem(claims[i]);
+            if (payee != client || address(paying) != address(token)) {
                 _send(token, client, due);
-                (token, client, due) = (record.token, item.client, 0);
+                (token, client, due) = (paying, payee, 0);
             }
-            PayBasis basis = _basis(record);
-            if (basis == PayBasis.Result) {
-                _payByResult(item.round, record, update, client, item.amount, item.proof);
-                due += item.amount;
-            } else if (basis == PayBasis.Time) {
-                due += _payByTime(item.round, record, update, client);
-            } else {
-                revert NotPayable(item.round, basis, PayBasis.Result);
-            }
+            due += amount;
         }
         _send(token, client, due);
     }
@@ -87,7 +80,7 @@ abstract contract Payments is Rounds {
         if (amount == 0) return 0;
         address organization = _federations[record.federation].organization;
 
-        record.dues.returned += uint96(amount); // at most the escrow, which a launch keeps below 2^96
+        record.dues.returned += amount.toUint96();
 
         emit EscrowReturned(round, organization, amount);
         _send(record.token, organization, amount);
@@ -114,63 +107,89 @@ abstract contract Payments is Rounds {
     }
 
     function _withdrawable(Round storage record) private view returns (uint256) {
+        Payout memory payout = record.payout;
         return RoundMath.withdrawable(
-            record.training, record.stakes, record.payout, record.dues, _phase(record), block.timestamp
+            record.training, record.stakes, payout, record.dues, _phase(record), _basis(record, payout), block.timestamp
         );
     }
 
-    /// @dev For a settled round without a quorum against it, one slot answers.
-    function _basis(Round storage record) internal view returns (PayBasis) {
+    function _requireBasis(RoundId round, PayBasis basis, PayBasis required) private view {
+        if (basis == required) return;
+        _launched(round); // asked late: a round that pays exists
+        revert NotPayable(round, basis, required);
+    }
+
+    function _submitted(RoundId round, Update storage update, address client)
+        private
+        view
+        returns (Update memory found)
+    {
+        found = update;
+        if (found.millisPlusOne == 0) revert NoUpdate(round, client);
+    }
+
+    /// @dev Books one item of a batch; `amount` is 0 where it is already paid.
+    function _payItem(Claim calldata item) private returns (IERC20 token, address client, uint256 amount) {
+        RoundId round = item.round;
+        client = item.client;
+        Round storage record = _rounds[round];
         Payout memory payout = record.payout;
-        if (payout.challengeEnds == 0) return RoundMath.basis(_phase(record), payout, 0, block.timestamp);
-        Phase phase = RoundMath.settledPhase(payout, block.timestamp);
-        uint24 challengeSeconds = phase == Phase.Rejected ? record.stakes.challengeSeconds : 0;
-        return RoundMath.basis(phase, payout, challengeSeconds, block.timestamp);
+        PayBasis basis = _basis(record, payout);
+        if (basis != PayBasis.Time) _requireBasis(round, basis, PayBasis.Result);
+        Update storage update = record.updates[client];
+        Update memory found = _submitted(round, update, client);
+        token = found.token;
+        if (found.paid) return (token, client, 0);
+        uint256 millis = found.millisPlusOne - 1;
+        if (basis == PayBasis.Time) {
+            amount = _payByTime(round, record, payout, update, client, millis);
+        } else {
+            amount = item.amount;
+            _payByResult(round, record, payout, update, client, millis, item.amount, item.proof);
+        }
     }
 
     /// @dev Checks, books and logs one payment by result; the caller sends it and has checked that it is not paid yet.
     function _payByResult(
         RoundId round,
         Round storage record,
-        Update memory update,
+        Payout memory payout,
+        Update storage update,
         address client,
+        uint256 millis,
         uint96 amount,
         bytes32[] calldata proof
     ) private {
-        if (!update.submitted) revert NoUpdate(round, client);
-        Payout memory payout = record.payout;
-        uint256 ceiling = uint256(payout.rate) * update.millis;
+        uint256 ceiling = payout.rate * millis;
         if (amount > ceiling) revert AmountAboveRecord(round, client, amount, ceiling);
         if (amount > payout.unpaid) revert AmountAboveRemaining(round, amount, payout.unpaid);
         bytes32 root = record.rewardsRoot;
-        bytes32 leaf = Hashes.rewardLeaf(round, client, amount);
+        bytes32 leaf = Hashing.rewardLeaf(round, client, amount);
         // No leaf holds 0: a client could otherwise be paid off with nothing.
-        if (amount == 0 || !MerkleProof.verifyCalldata(proof, root, leaf)) revert InvalidProof(root, leaf);
+        if (amount == 0 || !Merkle.verify(proof, root, leaf)) revert InvalidProof(root, leaf);
 
-        record.updates[client].paid = true;
+        update.paid = true;
         record.payout.unpaid = payout.unpaid - amount;
 
         emit RewardPaid(round, client, amount, PayBasis.Result);
     }
 
     /// @dev The same by time.
-    function _payByTime(RoundId round, Round storage record, Update memory update, address client)
-        private
-        returns (uint96 amount)
-    {
-        if (!update.submitted) revert NoUpdate(round, client);
+    function _payByTime(
+        RoundId round,
+        Round storage record,
+        Payout memory payout,
+        Update storage update,
+        address client,
+        uint256 millis
+    ) private returns (uint96 amount) {
         Training memory training = record.training;
-        Payout memory payout = record.payout;
-        uint40 millis = update.millis < training.timeCapMillis ? update.millis : training.timeCapMillis;
-        amount = payout.rate * millis; // checked; at most the escrow, which a launch keeps below 2^96
+        amount = (payout.rate * (millis < training.timeCapMillis ? millis : training.timeCapMillis)).toUint96();
+        uint256 unpaid = payout.byTime ? payout.unpaid : RoundMath.owedByTime(training, payout);
 
-        record.updates[client].paid = true;
-        if (!payout.byTime) {
-            payout.byTime = true;
-            payout.unpaid = uint96(RoundMath.owedByTime(training, payout)); // at most the escrow
-        }
-        payout.unpaid -= amount;
-        record.payout = payout;
+        update.paid = true;
+        record.payout.byTime = true;
+        record.payout.unpaid = (unpaid - amount).toUint96();
 
         emit RewardPaid(round, client, amount, PayBasis.Time);
     }

@@ -6,9 +6,17 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
-import {FederationId, ITrainingRounds, Phase, RoundId, RoundTerms, Settlement} from "../interfaces/ITrainingRounds.sol";
+import {
+    FederationId,
+    ITrainingRounds,
+    PayBasis,
+    Phase,
+    RoundId,
+    RoundTerms,
+    Settlement
+} from "../interfaces/ITrainingRounds.sol";
 import {Bounds} from "../libraries/Bounds.sol";
-import {Hashes} from "../libraries/Hashes.sol";
+import {Hashing} from "../libraries/Hashing.sol";
 import {Attestation, Federation, Payout, Round, Stakes, Training, Verdict} from "../libraries/Records.sol";
 import {RoundMath} from "../libraries/RoundMath.sol";
 import {Federations} from "./Federations.sol";
@@ -40,14 +48,14 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
 
         leader.head = base;
         uint64 index = ++leader.rounds;
-        round = Hashes.round(federation, index);
+        round = Hashing.round(federation, index);
         Round storage record = _rounds[round];
         _write(record, leader, terms);
         record.index = index;
         record.federation = federation;
         record.base = base;
-        record.termsHash = Hashes.terms(terms);
-        record.updatesHash = Hashes.seed(round, base, record.termsHash);
+        record.termsHash = Hashing.terms(terms);
+        record.updatesHash = Hashing.seed(round, base, record.termsHash);
 
         _emitLaunched(round, record, terms, escrow);
         _take(leader.token, escrow);
@@ -67,7 +75,7 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
         if (settlement.model == 0) revert ZeroModel();
         _requireRewards(round, training, payout, settlement.rewardsRoot, settlement.rewardsTotal);
 
-        bytes32 resultHash = Hashes.result(
+        bytes32 resultHash = Hashing.result(
             round,
             record.base,
             updatesHash,
@@ -77,16 +85,15 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
             settlement.rewardsTotal
         );
         uint40 settledAt = uint40(block.timestamp);
-        payout.challengeEnds = settledAt + stakes.challengeSeconds;
-        payout.unpaid = settlement.rewardsTotal;
-        stakes.rewardsTotal = settlement.rewardsTotal;
-        record.payout = payout;
-        record.stakes = stakes;
+        uint40 challengeEnds = settledAt + stakes.challengeSeconds;
+        record.payout.challengeEnds = challengeEnds;
+        record.payout.unpaid = settlement.rewardsTotal;
+        record.stakes.rewardsTotal = settlement.rewardsTotal;
         record.rewardsRoot = settlement.rewardsRoot;
         record.resultHash = resultHash;
         leader.candidate = settlement.model;
 
-        emit RoundSettled(round, settlement, resultHash, settledAt, payout.challengeEnds);
+        emit RoundSettled(round, settlement, resultHash, settledAt, challengeEnds);
     }
 
     /// @inheritdoc ITrainingRounds
@@ -132,15 +139,13 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
         uint256 deadline = payout.revealEnds(stakes.challengeSeconds);
         if (block.timestamp >= deadline) revert RevealTooLate(round, block.timestamp, deadline);
         bytes32 revealed =
-            Hashes.result(round, record.base, record.updatesHash, model, derivedHash, rewardsRoot, rewardsTotal);
+            Hashing.result(round, record.base, record.updatesHash, model, derivedHash, rewardsRoot, rewardsTotal);
         if (revealed != record.otherHash) revert RevealMismatch(round, revealed, record.otherHash);
         _requireRewards(round, training, payout, rewardsRoot, rewardsTotal);
 
-        payout.verdict = Verdict.Revealed;
-        payout.unpaid = rewardsTotal;
-        stakes.rewardsTotal = rewardsTotal;
-        record.payout = payout;
-        record.stakes = stakes;
+        record.payout.verdict = Verdict.Revealed;
+        record.payout.unpaid = rewardsTotal;
+        record.stakes.rewardsTotal = rewardsTotal;
         record.rewardsRoot = rewardsRoot;
 
         emit ResultRevealed(round, model, derivedHash, rewardsRoot, rewardsTotal);
@@ -148,7 +153,7 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
 
     /// @inheritdoc ITrainingRounds
     function roundId(FederationId federation, uint64 index) external pure returns (RoundId) {
-        return Hashes.round(federation, index);
+        return Hashing.round(federation, index);
     }
 
     function _launched(RoundId round) internal view returns (Round storage record) {
@@ -170,13 +175,20 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
         return _phase(record.training, record.stakes, record.payout);
     }
 
+    /// @dev How clients are paid. For a settled round without a quorum against it, one slot answers.
+    function _basis(Round storage record, Payout memory payout) internal view returns (PayBasis) {
+        if (payout.challengeEnds == 0) return RoundMath.openBasis(_phase(record));
+        uint24 challengeSeconds = payout.verdict == Verdict.Other ? record.stakes.challengeSeconds : 0;
+        return payout.settledBasis(challengeSeconds, block.timestamp);
+    }
+
     /// @dev The model that a launch would start from now.
     function _head(FederationId federation, Federation storage leader) internal view returns (bytes32) {
-        return _phase(_rounds[Hashes.round(federation, leader.rounds)]).movesHead() ? leader.candidate : leader.head;
+        return _phase(_rounds[Hashing.round(federation, leader.rounds)]).movesHead() ? leader.candidate : leader.head;
     }
 
     function _requireNoneLive(FederationId federation, Federation storage leader) private view {
-        RoundId last = Hashes.round(federation, leader.rounds);
+        RoundId last = Hashing.round(federation, leader.rounds);
         Phase phase = _phase(_rounds[last]);
         if (phase.isLive()) revert RoundIsLive(last, phase);
     }
@@ -196,7 +208,6 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
     }
 
     function _write(Round storage record, Federation storage leader, RoundTerms calldata terms) private {
-        bytes32 admission = leader.admission;
         record.training = Training({
             launchedAt: uint40(block.timestamp),
             trainingSeconds: terms.trainingSeconds,
@@ -204,8 +215,7 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
             timeCapMillis: terms.timeCapMillis,
             maxUpdates: terms.maxUpdates,
             updates: 0,
-            timeMillis: 0,
-            gated: admission != 0
+            timeMillis: 0
         });
         record.stakes = Stakes({
             bond: terms.bond,
@@ -224,7 +234,7 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
         });
         record.dues.attestationFee = terms.attestationFee;
         record.token = leader.token;
-        record.admission = admission;
+        record.admission = leader.admission;
     }
 
     function _emitLaunched(RoundId round, Round storage record, RoundTerms calldata terms, uint256 escrow) private {

@@ -11,7 +11,7 @@ import {
     SignedUpdate,
     SkipReason
 } from "../interfaces/ITrainingRounds.sol";
-import {Hashes} from "../libraries/Hashes.sol";
+import {Hashing} from "../libraries/Hashing.sol";
 import {Round, Training, Update} from "../libraries/Records.sol";
 import {RoundMath} from "../libraries/RoundMath.sol";
 import {Signatures} from "../libraries/Signatures.sol";
@@ -98,10 +98,11 @@ abstract contract Updates is Rounds, EIP712 {
         returns (bool refused, SkipReason reason)
     {
         if (training.updates == training.maxUpdates) return (true, SkipReason.RoundFull);
-        if (record.updates[client].submitted) return (true, SkipReason.AlreadySubmitted);
+        if (record.updates[client].millisPlusOne != 0) return (true, SkipReason.AlreadySubmitted);
         if (digest == 0) return (true, SkipReason.ZeroDigest);
         if (millis > _mostMillis(training)) return (true, SkipReason.TooManyMillis);
-        if (training.gated && !_joined[record.admission][client]) return (true, SkipReason.NotJoined);
+        uint32 admission = record.admission;
+        if (admission != 0 && !_joined[admission][client]) return (true, SkipReason.NotJoined);
     }
 
     function _requireTakeable(
@@ -135,15 +136,18 @@ abstract contract Updates is Rounds, EIP712 {
         bytes32 digest,
         uint40 millis
     ) private returns (bytes32) {
-        record.updates[client] = Update({millis: millis, submitted: true, paid: false});
+        Update storage update = record.updates[client];
+        update.token = record.token;
+        update.millisPlusOne = uint48(millis) + 1;
         ++training.updates;
         training.timeMillis += millis < training.timeCapMillis ? millis : training.timeCapMillis;
         emit UpdateSubmitted(round, client, digest, millis);
-        return Hashes.next(updatesHash, client, digest, millis);
+        return Hashing.next(updatesHash, client, digest, millis);
     }
 
     function _store(RoundId round, Round storage record, Training memory training, bytes32 updatesHash) private {
-        record.training = training;
+        record.training.updates = training.updates;
+        record.training.timeMillis = training.timeMillis;
         record.updatesHash = updatesHash;
         if (training.updates == training.maxUpdates) emit TrainingClosed(round, uint40(block.timestamp));
     }
@@ -156,6 +160,6 @@ abstract contract Updates is Rounds, EIP712 {
         bytes32 digest,
         uint40 millis
     ) private view returns (bytes32) {
-        return _hashTypedDataV4(Hashes.update(federation, round, termsHash, client, digest, millis));
+        return _hashTypedDataV4(Hashing.update(federation, round, termsHash, client, digest, millis));
     }
 }

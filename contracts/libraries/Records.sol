@@ -23,10 +23,10 @@ struct Federation {
     uint8 quorum;
     uint8 auditors;
     address forfeitTo;
+    uint32 admission; // number of the current root; 0 is open
     bytes32 task;
     bytes32 head;
     bytes32 candidate;
-    bytes32 admission; // Hashes.admission of the current root; 0 is open
     mapping(address account => bool) isAuditor;
 }
 
@@ -39,7 +39,6 @@ struct Training {
     uint24 maxUpdates;
     uint24 updates;
     uint56 timeMillis; // sum of min(recorded, timeCapMillis); fits by Term.TimeCapTotal
-    bool gated; // admission by root
 }
 
 /// @dev One slot.
@@ -70,10 +69,10 @@ struct Dues {
     bool forfeited;
 }
 
-/// @dev One slot.
+/// @dev One slot. The token is the federation's: a payment then need not ask its round for it.
 struct Update {
-    uint40 millis;
-    bool submitted;
+    IERC20 token;
+    uint48 millisPlusOne; // 0: no update
     bool paid;
 }
 
@@ -92,12 +91,12 @@ struct Round {
     Payout payout;
     bytes32 rewardsRoot;
     Dues dues;
-    IERC20 token; // the federation's, beside the index: a claim saves a slot
+    IERC20 token; // the federation's
     uint64 index;
+    uint32 admission; // the federation's at launch
     FederationId federation;
     bytes32 base;
     bytes32 termsHash;
-    bytes32 admission; // the federation's at launch
     bytes32 resultHash;
     bytes32 otherHash; // the quorum's, where it is not resultHash
     mapping(address client => Update) updates;

@@ -60,17 +60,24 @@ library RoundMath {
         return phase == Phase.Rejected || phase == Phase.Abandoned;
     }
 
-    /// @dev How clients are paid. A rejected round waits for its reveal until revealEnds, then pays by time.
-    function basis(Phase phase, Payout memory payout, uint24 challengeSeconds, uint256 time)
+    /// @dev How clients are paid in a round that is not settled, by its phase.
+    function openBasis(Phase phase) internal pure returns (PayBasis) {
+        if (phase == Phase.Void) return PayBasis.Nothing;
+        return phase == Phase.Abandoned ? PayBasis.Time : PayBasis.Undecided;
+    }
+
+    /// @dev How clients are paid in a settled round. A rejected one waits for its reveal until revealEnds, then pays
+    /// by time.
+    function settledBasis(Payout memory payout, uint24 challengeSeconds, uint256 time)
         internal
         pure
         returns (PayBasis)
     {
-        if (phase == Phase.Final) return PayBasis.Result;
-        if (phase == Phase.Unconfirmed || phase == Phase.Abandoned) return PayBasis.Time;
-        if (phase == Phase.Void) return PayBasis.Nothing;
-        if (phase != Phase.Rejected) return PayBasis.Undecided;
-        if (payout.verdict == Verdict.Revealed) return PayBasis.Result;
+        if (payout.verdict == Verdict.None) {
+            if (time < payout.challengeEnds) return PayBasis.Undecided;
+            return payout.quorum == 0 ? PayBasis.Result : PayBasis.Time;
+        }
+        if (payout.verdict != Verdict.Other) return PayBasis.Result;
         return time < revealEnds(payout, challengeSeconds) ? PayBasis.Undecided : PayBasis.Time;
     }
 
@@ -99,14 +106,14 @@ library RoundMath {
     }
 
     /// @dev Most that clients are, or may turn out to be, owed in all, paid or not.
-    function owedToClients(Training memory training, Stakes memory stakes, Payout memory payout, PayBasis basis_)
+    function owedToClients(Training memory training, Stakes memory stakes, Payout memory payout, PayBasis basis)
         internal
         pure
         returns (uint256)
     {
-        if (basis_ == PayBasis.Nothing) return 0;
-        if (basis_ == PayBasis.Result) return stakes.rewardsTotal;
-        if (basis_ == PayBasis.Time) return owedByTime(training, payout);
+        if (basis == PayBasis.Nothing) return 0;
+        if (basis == PayBasis.Result) return stakes.rewardsTotal;
+        if (basis == PayBasis.Time) return owedByTime(training, payout);
         return pool(payout.rate, training.maxMillis, training.maxUpdates);
     }
 
@@ -128,11 +135,11 @@ library RoundMath {
         Payout memory payout,
         Dues memory dues,
         Phase phase,
+        PayBasis basis,
         uint256 time
     ) internal pure returns (uint256) {
         if (phase == Phase.None || isLive(phase)) return 0;
-        PayBasis basis_ = basis(phase, payout, stakes.challengeSeconds, time);
-        return escrow(training, stakes, payout, dues) - owedToClients(training, stakes, payout, basis_)
+        return escrow(training, stakes, payout, dues) - owedToClients(training, stakes, payout, basis)
             - owedToAuditors(stakes, payout, dues, time) - (losesBond(phase) ? stakes.bond : 0) - dues.returned;
     }
 }

@@ -6,7 +6,7 @@ import {FederationId, RoundId, RoundTerms} from "../interfaces/ITrainingRounds.s
 /// @title Every hash of the protocol, in one place
 /// @notice All by abi.encode: each field takes whole words, so no two meanings share an encoding. Whatever could be
 /// replayed on another chain or contract names both; protocol/hashing.py is the same in Python.
-library Hashes {
+library Hashing {
     /// @dev EIP-712 type of a signed update; `terms` is the round's termsHash, so a client signs for what it is paid.
     bytes32 internal constant UPDATE_TYPEHASH =
         keccak256("Update(bytes32 federation,bytes32 round,bytes32 terms,address client,bytes32 digest,uint40 millis)");
@@ -52,17 +52,12 @@ library Hashes {
 
     /// @dev Hashed twice, as OpenZeppelin's trees are: no inner node can pass for a leaf.
     function rewardLeaf(RoundId round_, address client, uint256 amount) internal pure returns (bytes32) {
-        return keccak256(bytes.concat(keccak256(abi.encode(round_, client, amount))));
+        return keccak256(abi.encode(keccak256(abi.encode(round_, client, amount))));
     }
 
     /// @dev Hashed twice, as OpenZeppelin's trees are.
     function admissionLeaf(address client) internal pure returns (bytes32) {
-        return keccak256(bytes.concat(keccak256(abi.encode(client))));
-    }
-
-    /// @dev Names an admission root within its federation, in one word for a round to keep; 0 is open admission.
-    function admission(FederationId federation_, bytes32 root) internal pure returns (bytes32) {
-        return root == 0 ? bytes32(0) : keccak256(abi.encode(federation_, root));
+        return keccak256(abi.encode(keccak256(abi.encode(client))));
     }
 
     /// @dev EIP-712 struct hash of a signed update.
