@@ -25,7 +25,8 @@ abstract contract Payments is Rounds {
         Payout memory payout = record.payout;
         _requireBasis(round, _basis(record, payout), PayBasis.Result);
         Update storage update = record.updates[client];
-        Update memory found = _submitted(round, update, client);
+        Update memory found = update;
+        _requireSubmitted(round, found, client);
         if (found.paid) revert AlreadyPaid(round, client);
         _payByResult(round, record, payout, update, client, found.millisPlusOne - 1, amount, proof);
         _send(found.token, client, amount);
@@ -37,7 +38,8 @@ abstract contract Payments is Rounds {
         Payout memory payout = record.payout;
         _requireBasis(round, _basis(record, payout), PayBasis.Time);
         Update storage update = record.updates[client];
-        Update memory found = _submitted(round, update, client);
+        Update memory found = update;
+        _requireSubmitted(round, found, client);
         if (found.paid) revert AlreadyPaid(round, client);
         _send(found.token, client, _payByTime(round, record, payout, update, client, found.millisPlusOne - 1));
     }
@@ -119,13 +121,8 @@ abstract contract Payments is Rounds {
         revert NotPayable(round, basis, required);
     }
 
-    function _submitted(RoundId round, Update storage update, address client)
-        private
-        view
-        returns (Update memory found)
-    {
-        found = update;
-        if (found.millisPlusOne == 0) revert NoUpdate(round, client);
+    function _requireSubmitted(RoundId round, Update memory update, address client) private pure {
+        if (update.millisPlusOne == 0) revert NoUpdate(round, client);
     }
 
     /// @dev Books one item of a batch; `amount` is 0 where it is already paid.
@@ -137,7 +134,8 @@ abstract contract Payments is Rounds {
         PayBasis basis = _basis(record, payout);
         if (basis != PayBasis.Time) _requireBasis(round, basis, PayBasis.Result);
         Update storage update = record.updates[client];
-        Update memory found = _submitted(round, update, client);
+        Update memory found = update;
+        _requireSubmitted(round, found, client);
         token = found.token;
         if (found.paid) return (token, client, 0);
         uint256 millis = found.millisPlusOne - 1;

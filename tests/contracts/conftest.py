@@ -1,5 +1,7 @@
 """People and a world for the contract tests. `brownie test` starts an anvil of its own on a free port."""
 
+# ruff: noqa: N803 - brownie's fixtures have the names of their contracts
+
 import socket
 
 import brownie  # and nothing from inside it: its plugin reads what test files import, and chokes on compiled modules

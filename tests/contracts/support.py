@@ -12,7 +12,7 @@ from eth_utils.crypto import keccak
 
 from protocol import hashing, merkle
 from protocol.terms import PayBasis, Phase, RoundTerms, SkipReason  # noqa: F401 - for the tests
-from protocol.types import ZERO_ADDRESS, ZERO_HASH
+from protocol.types import ZERO_ADDRESS, ZERO_HASH  # noqa: F401
 
 ETHER = 10**18
 DAY = 24 * 60 * 60
