@@ -81,6 +81,7 @@ class EvmChain:
         self._sender = Sender(self._rpc, key, self.chain_id, confirmations=confirmations) if key else None
         self._codec = EventCodec(abi)
         self._cursor = LogCursor(self._rpc, contract, self._codec, first_block=first_block, confirmations=confirmations)
+        self._tokens: dict[Address, EvmContract] = {}
         self._lock = RLock()
         self._replay = Replay(self.chain_id, contract)
         self._fed = (0, 0)  # generation of the cursor's logs and how many of them the replay took
@@ -159,7 +160,9 @@ class EvmChain:
         return self._require_sender().send(self.contract, self._contract.encode(function, *arguments))
 
     def _token(self, token: Address) -> EvmContract:
-        return EvmContract(self._rpc, token, ERC20_ABI)
+        if token not in self._tokens:
+            self._tokens[token] = EvmContract(self._rpc, token, ERC20_ABI)
+        return self._tokens[token]
 
     def create_federation(self, salt: Hash, terms: FederationTerms) -> FederationId:
         """Create a federation whose organization is this account; see `Chain`."""

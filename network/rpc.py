@@ -14,6 +14,7 @@ from web3 import Web3
 from web3.exceptions import (
     BlockNotFound,
     ContractLogicError,
+    TransactionIndexingInProgress,
     TransactionNotFound,
     Web3Exception,
     Web3RPCError,
@@ -170,7 +171,7 @@ class Rpc:
     def _found(ask: Callable[[], T]) -> T | None:
         try:
             return ask()
-        except TransactionNotFound:
+        except (TransactionNotFound, TransactionIndexingInProgress):
             return None
 
 

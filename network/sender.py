@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # One lock for each account of this process, whoever sends: two transactions at once would take the same nonce.
 _LOCKS: defaultdict[tuple[int, str], Lock] = defaultdict(Lock)
 _STALE = ("nonce too low", "nonce has already been used", "replacement transaction underpriced")
+LOOK_AGAIN_SECONDS = 5  # a reorganisation can drop a transaction from a block and from the pool
 _TAKEN = ("already known", "already imported", "known transaction")
 
 
@@ -63,13 +64,14 @@ class Sender:
             for attempt in range(5):
                 transaction = self._prepare(to, data)
                 signed = self._key.sign_transaction(transaction)
-                sent = Hash(bytes(signed.hash))
+                raw, sent = bytes(signed.raw_transaction), Hash(bytes(signed.hash))
                 try:
-                    self._broadcast(bytes(signed.raw_transaction), sent)
+                    self._broadcast(raw, sent)
+                    receipt = self._wait(raw, sent)
                 except _NonceTaken:
                     time.sleep(0.2 * 2**attempt)  # the node that counted lags behind the one that refused
                     continue
-                return self._succeeded(self._wait(sent), transaction)
+                return self._succeeded(receipt, transaction)
         raise ChainUnavailable(
             f"The EVM node at {self._rpc.url} counts too few transactions of {self.address}.",
             "Another process sends from the same account, or the node lags behind.",
@@ -124,15 +126,23 @@ class Sender:
                     raise _NonceTaken from error
                 raise
 
-    def _wait(self, sent: Hash) -> TxReceipt:
-        """Return the receipt once it is under enough blocks."""
-        pause, deadline = 0.05, time.monotonic() + self._patience
-        while time.monotonic() < deadline:
-            receipt = self._rpc.receipt(sent)
-            if receipt is not None and self._is_deep(receipt):
-                return receipt
+    def _wait(self, raw: bytes, sent: Hash) -> TxReceipt:
+        """Return the receipt once it is under enough blocks; a node that forgot the transaction gets it again."""
+        pause, now = 0.05, time.monotonic()
+        deadline, look_again = now + self._patience, now + LOOK_AGAIN_SECONDS
+        while now < deadline:
+            try:
+                receipt = self._rpc.receipt(sent)
+                if receipt is not None and self._is_deep(receipt):
+                    return receipt
+                if receipt is None and now > look_again:
+                    look_again = now + LOOK_AGAIN_SECONDS
+                    if not self._rpc.knows(sent):
+                        self._broadcast(raw, sent)
+            except Unanswered:
+                pass  # the transaction is out: a node that is restarted will know
             time.sleep(pause)
-            pause = min(2 * pause, 1)
+            pause, now = min(2 * pause, 1), time.monotonic()
         raise ChainUnavailable(
             f"Transaction {hex32(sent)} is in no block after {self._patience:g} s.",
             "The chain is busy, has stopped, or the fee was too low.",

@@ -29,7 +29,13 @@ def open_chain(settings: Settings, *, with_key: bool) -> Chain:
         from network.keys import open_keystore, passphrase
 
         key = open_keystore(settings.require_keystore(), passphrase(_ask_passphrase))
-    return connect(settings.chain_url, contract, key)
+    return connect(
+        settings.chain_url,
+        contract,
+        key,
+        confirmations=settings.confirmations,
+        first_block=settings.contract_block,
+    )
 
 
 def open_content(settings: Settings) -> ContentStore:

@@ -167,6 +167,25 @@ def test_a_lost_answer_to_a_transaction_does_not_send_it_twice(world: EvmWorld, 
     assert faulty.asked.count("eth_sendRawTransaction") == 2
 
 
+def test_a_transaction_that_a_node_forgot_is_handed_over_again(
+    world: EvmWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("network.sender.LOOK_AGAIN_SECONDS", 0.2)
+    game, node = Game(world), world.node
+    node.rpc("evm_setAutomine", False)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            sent = pool.submit(game.acme.set_admission, game.id, some_hash("root"))
+            wait_until(lambda: int(node.rpc("txpool_status")["pending"], 16) == 1)
+            node.rpc("anvil_dropAllTransactions")
+            wait_until(lambda: int(node.rpc("txpool_status")["pending"], 16) == 1)
+            node.rpc("evm_mine")
+            sent.result(10)
+    finally:
+        node.rpc("evm_setAutomine", True)
+    assert game.federation.admission_root == some_hash("root")
+
+
 def test_a_node_that_counts_too_few_transactions_is_asked_again(world: EvmWorld, faulty: FaultyNode) -> None:
     game = Game(world)
     chain = connect(faulty.url, world.contract, key_of("acme"))
