@@ -32,7 +32,9 @@ def run(
     ] = False,
     trust_auditor: Annotated[
         list[str] | None,
-        typer.Option(metavar="ADDRESS", help="An auditor that may decide pay; repeat it, or say 'any'."),
+        typer.Option(
+            metavar="ADDRESS", help="An auditor that may decide pay: address or keystore file; repeat it, or say 'any'."
+        ),
     ] = None,
     no_claim: Annotated[bool, typer.Option("--no-claim", help="Leave pay to `rondo claim`.")] = False,
     config: Config = None,
@@ -86,11 +88,11 @@ def claim(
 
 def _policy(allow_unaudited: bool, trusted: list[str]) -> Policy:
     from client.policy import Policy
-    from protocol.types import address
+    from network.keys import named_address
 
     if "any" in trusted:
         return Policy(allow_unaudited, None)
-    return Policy(allow_unaudited, frozenset(address(text) for text in trusted))
+    return Policy(allow_unaudited, frozenset(named_address(text) for text in trusted))
 
 
 def _payment_json(payment: Payment) -> dict[str, Any]:

@@ -79,6 +79,16 @@ def keystore_address(path: Path) -> Address:
         raise _no_keystore(path) from error
 
 
+def named_address(text: str) -> Address:
+    """Return the account that ``text`` names: an address, or the path of a keystore file.
+
+    Raises:
+        InvalidInput: It is neither. KeyError_: The file is no keystore.
+    """
+    path = Path(text).expanduser()
+    return keystore_address(path) if path.is_file() else address(text)
+
+
 def passphrase(ask: Callable[[], str], environment: Mapping[str, str] | None = None) -> str:
     """Return RONDO_PASSPHRASE, or the first line of the file that RONDO_PASSPHRASE_FILE names, or what ``ask()`` says.
 

@@ -32,7 +32,9 @@ Fee = Annotated[int, typer.Option(help="Base units for each auditor that attests
 def create(
     task: Annotated[Path, typer.Option(help="The task, a TOML file.")],
     model: Annotated[Path, typer.Option(help="The first model: NAME.keras, or an architecture NAME.json.")],
-    auditor: Annotated[list[str] | None, typer.Option(help="A named auditor's address; repeat for more.")] = None,
+    auditor: Annotated[
+        list[str] | None, typer.Option(help="A named auditor: address or keystore file; repeat for more.")
+    ] = None,
     quorum: Annotated[int | None, typer.Option(help="Attestations that decide; a majority by default.")] = None,
     unaudited: Annotated[bool, typer.Option("--unaudited", help="No auditors: our word alone decides on pay.")] = False,
     forfeit_to: Annotated[

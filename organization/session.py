@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from network.chain import Chain
+from network.keys import named_address
 from network.session import open_chain, open_content, stop_on_signal
 from network.settings import Settings, load_settings
 from organization.evaluation import load_held_out
@@ -24,7 +25,7 @@ from protocol.errors import InvalidInput
 from protocol.reference import latest_round, resolve_federation, resolve_round
 from protocol.task import load_task_toml
 from protocol.terms import RoundTerms
-from protocol.types import FederationId, Hash, address, bytes32, hex32
+from protocol.types import FederationId, Hash, bytes32, hex32
 
 Say = Callable[[str], None]
 
@@ -49,8 +50,8 @@ def create_from_files(
         UnsafeArchitecture, InvalidInput and others: See `organization.model_builder` and `organization.federation`.
     """
     # Words are checked first: a mistyped address should not cost the seconds that Keras takes to start.
-    bench = name_auditors([address(one) for one in auditors], quorum, unaudited)
-    receiver = BURN_ADDRESS if forfeit_to is None else address(forfeit_to)
+    bench = name_auditors([named_address(one) for one in auditors], quorum, unaudited)
+    receiver = BURN_ADDRESS if forfeit_to is None else named_address(forfeit_to)
     fixed_salt = None if salt is None else Hash(bytes32(salt))
     terms = load_task_toml(task)
     settings = load_settings(config)

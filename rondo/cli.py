@@ -53,7 +53,7 @@ def node(
 
 @app.command()
 def fund(
-    address: Annotated[str, typer.Argument(help="Who gets gas money and test tokens.")],
+    address: Annotated[str, typer.Argument(help="Who gets gas money and test tokens: an address, or a keystore file.")],
     tokens: Annotated[int, typer.Option(help="Whole test tokens.")] = 0,
     directory: Annotated[Path, typer.Option("--dir", help="The node's directory.")] = Path(".rondo"),
     json_mode: Annotated[bool, typer.Option("--json")] = False,
@@ -101,7 +101,7 @@ def main() -> NoReturn:
     from protocol.errors import RondoError
 
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="rondo")
     except typer.TyperException as error:
         print(f"error: {error.format_message()}\n  do: see rondo --help", file=sys.stderr)
         code = USAGE_EXIT

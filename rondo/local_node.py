@@ -11,11 +11,11 @@ from pathlib import Path
 from network.console import Output
 from network.evm_chain import deploy, deploy_test_token, transfer_token
 from network.files import make_directory, write_atomic
-from network.keys import keystore_address, new_keystore, open_keystore
+from network.keys import keystore_address, named_address, new_keystore, open_keystore
 from network.node import LocalNode
 from network.session import stop_on_signal
 from protocol.errors import InvalidInput
-from protocol.types import Address, address
+from protocol.types import Address
 
 TOKEN_UNIT = 10**18  # the test token has 18 decimals
 TEST_SUPPLY = 10**9 * TOKEN_UNIT
@@ -94,7 +94,7 @@ def fund_account(directory: Path, to: str, tokens: int, json_mode: bool) -> None
     Raises:
         InvalidInput: There is no such node directory, or ``to`` is not an address.
     """
-    recipient = address(to)
+    recipient = named_address(to)
     record, settings_file = directory / "node.json", directory / "rondo.toml"
     if not (record.exists() and settings_file.exists()):
         raise InvalidInput(f"{directory} is not a node's directory.", "It has no node.json.", "Start one: rondo node")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
-from network.keys import keystore_address, new_keystore, open_keystore, passphrase
-from protocol.errors import KeyError_, SettingsError
+from network.keys import keystore_address, named_address, new_keystore, open_keystore, passphrase
+from protocol.errors import InvalidInput, KeyError_, SettingsError
 
 CHEAP = 2**10  # scrypt cost, for tests alone
 
@@ -112,3 +112,14 @@ def test_a_passphrase_comes_from_the_process_by_default(monkeypatch: pytest.Monk
     monkeypatch.setenv("RONDO_PASSPHRASE", "p")
     monkeypatch.delenv("RONDO_PASSPHRASE_FILE", raising=False)
     assert passphrase(no_prompt) == "p"
+
+
+def test_an_account_is_named_by_its_address_or_its_keystore(tmp_path: Path) -> None:
+    path = tmp_path / "alice.json"
+    alice = new_keystore(path, "correct horse", scrypt_n=2)
+    assert named_address(str(path)) == named_address(alice) == alice
+    with pytest.raises(InvalidInput, match="nobody"):
+        named_address(str(tmp_path / "nobody.json"))
+    (tmp_path / "note.txt").write_text("hello")
+    with pytest.raises(KeyError_, match="note"):
+        named_address(str(tmp_path / "note.txt"))

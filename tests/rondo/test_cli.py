@@ -1,0 +1,92 @@
+"""The command's front door: exit codes for scripts, errors that say what, why and what to do, and no traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def rondo(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("RONDO_")}
+    return subprocess.run(
+        [sys.executable, "-m", "rondo", *words],
+        cwd=cwd,
+        env={**clean, "PYTHONPATH": str(ROOT), "HOME": str(cwd), **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["nonsense"], 64, "nonsense"),
+        (["audit"], 64, "Name a round"),
+        (["audit", "1", "--follow"], 64, "Name a round"),
+        (["org", "create", "--task", "x.toml"], 64, "--model"),
+        (["demo", "--clients", "0"], 64, "--clients"),
+        (["client", "run", "--data", "absent.npz"], 64, "absent.npz"),
+        (["fund", "0x1234", "--dir", "absent"], 64, "0x1234"),
+        (["audit", "1"], 78, "contract"),
+        (["org", "status"], 78, "federation"),
+        (["keys", "address", "absent.json"], 77, "absent.json"),
+    ],
+)
+def test_wrong_words_have_a_code_and_an_explanation(words: list[str], code: int, said: str, tmp_path: Path) -> None:
+    done = rondo(*words, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rondo.toml").write_text('chain_ulr = "http://127.0.0.1:1"\n')
+    done = rondo("org", "status", cwd=tmp_path)
+    assert done.returncode == 78 and "chain_ulr" in done.stderr
+
+
+def test_a_silent_node_is_named(tmp_path: Path) -> None:
+    settings = {
+        "RONDO_CHAIN_URL": "http://127.0.0.1:9",
+        "RONDO_CONTRACT": "0x" + "11" * 20,
+        "RONDO_FEDERATION": "0x" + "22" * 32,
+    }
+    done = rondo("org", "status", cwd=tmp_path, **settings)
+    assert done.returncode == 69 and "127.0.0.1:9" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_wrong_passphrase_opens_nothing_and_is_not_repeated(tmp_path: Path) -> None:
+    made = rondo("keys", "new", "alice.json", "--json", cwd=tmp_path, RONDO_PASSPHRASE="correct horse")
+    assert made.returncode == 0 and "correct horse" not in made.stdout + made.stderr
+    assert (tmp_path / "alice.json").stat().st_mode & 0o077 == 0
+    again = rondo("keys", "new", "alice.json", cwd=tmp_path, RONDO_PASSPHRASE="other")
+    assert again.returncode == 77, "an existing keystore is never overwritten"
+    settings = {
+        "RONDO_CONTRACT": "0x" + "11" * 20,
+        "RONDO_KEYSTORE": "alice.json",
+        "RONDO_FEDERATION": "0x" + "22" * 32,
+    }
+    done = rondo("audit", "1", "--attest", cwd=tmp_path, RONDO_PASSPHRASE="wrong staple", **settings)
+    assert done.returncode == 77 and "passphrase is wrong" in done.stderr
+    assert "wrong staple" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["org"], ["client"], ["keys"], ["audit"], ["node"], ["demo"], ["org", "create"]])
+def test_every_command_has_help(words: list[str], tmp_path: Path) -> None:
+    done = rondo(*words, "--help", cwd=tmp_path)
+    assert done.returncode == 0 and "Usage: rondo" in done.stdout
+
+
+def test_the_operating_systems_no_is_an_error_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = rondo("digits", "file/below", cwd=tmp_path)
+    assert done.returncode == 74 and "Traceback" not in done.stderr
