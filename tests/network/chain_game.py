@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from protocol import hashing, merkle
 from protocol.merkle import MerkleTree
@@ -11,7 +12,7 @@ from protocol.terms import FederationTerms, RoundTerms, Settlement
 from protocol.types import ZERO_HASH, Digest, Hash, RoundId
 from tests.network.chain_world import AUDITORS, World, address_of, some_hash
 
-FIRST_MODEL = Digest(some_hash("first model"))
+FIRST_MODEL, NEXT_MODEL = Digest(some_hash("first model")), Digest(some_hash("next model"))
 TERMS = RoundTerms(
     reward_per_milli=3,
     max_millis=60_000,
@@ -54,7 +55,7 @@ class Game:
         """The last round launched, after all checks."""
         return self.world.check().rounds[self.round]
 
-    def launch(self, **changes: int) -> RoundState:
+    def launch(self, **changes: Any) -> RoundState:
         self.round = self.acme.launch_round(self.id, self.federation.head, replace(TERMS, **changes))
         return self.state
 
@@ -68,13 +69,11 @@ class Game:
             self.world.advance_to(state.training_ends)
         return self.state
 
-    def settlement(self, rewards: dict[str, int] | None = None, model: str = "next model") -> Settlement:
+    def settlement(self, rewards: dict[str, int] | None = None, model: Digest = NEXT_MODEL) -> Settlement:
         tree = self.tree(REWARDS if rewards is None else rewards)
         total = sum((REWARDS if rewards is None else rewards).values())
         updates_hash = self.state.updates_hash
-        return Settlement(
-            updates_hash, Digest(some_hash(model)), Digest(some_hash("report")), some_hash("derived"), tree.root, total
-        )
+        return Settlement(updates_hash, model, Digest(some_hash("report")), some_hash("derived"), tree.root, total)
 
     def tree(self, rewards: dict[str, int]) -> MerkleTree:
         return MerkleTree(merkle.leaf(self.round, address_of(name), amount) for name, amount in rewards.items())

@@ -6,6 +6,7 @@ replayed state.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,10 +19,10 @@ from protocol.events import EscrowReturned, RewardPaid
 from protocol.merkle import MerkleTree
 from protocol.terms import PayBasis, Phase
 from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address, Digest, FederationId, Hash, RoundId
-from tests.network.chain_game import FIRST_MODEL, REWARDS, TERMS, Game
+from tests.network.chain_game import FIRST_MODEL, NEXT_MODEL, REWARDS, TERMS, Game
 from tests.network.chain_world import AUDITORS, World, address_of, empty, some_hash
 
-DIGEST = Digest(some_hash("digest"))
+DIGEST, HONEST_MODEL = Digest(some_hash("digest")), Digest(some_hash("honest model"))
 NOWHERE = RoundId(some_hash("no round"))
 
 
@@ -47,7 +48,7 @@ def test_final_by_quorum_pays_by_result_and_moves_the_head(world: World) -> None
     assert game.attest(result, AUDITORS[0]).phase is Phase.CHALLENGE
     decided = game.attest(result, AUDITORS[1])
     assert (decided.phase, decided.basis, decided.quorum_hash) == (Phase.FINAL, PayBasis.RESULT, result)
-    assert game.federation.head == some_hash("next model")
+    assert game.federation.head == NEXT_MODEL
 
     anyone = world.chain("mallory")
     anyone.withdraw(game.round)
@@ -67,7 +68,7 @@ def test_final_by_quorum_pays_by_result_and_moves_the_head(world: World) -> None
     empty(world, game.round)
     assert all(world.balance(address_of(name)) == 70 for name in AUDITORS)
 
-    assert game.launch().base == some_hash("next model")
+    assert game.launch().base == NEXT_MODEL
 
 
 def test_fees_that_nobody_earns_return_after_the_challenge(world: World) -> None:
@@ -120,7 +121,7 @@ def test_unconfirmed_pays_by_time_and_moves_the_head(world: World) -> None:
     assert game.state.phase is Phase.CHALLENGE
     world.advance(1)
     assert (game.state.phase, game.state.basis) == (Phase.UNCONFIRMED, PayBasis.TIME)
-    assert game.federation.head == some_hash("next model")
+    assert game.federation.head == NEXT_MODEL
     with refused("NotPayable", game.round, PayBasis.TIME, PayBasis.RESULT):
         world.chain("alice").claim(game.round, address_of("alice"), REWARDS["alice"], game.proof("alice"))
     with refused("WrongPhase", game.round, Phase.UNCONFIRMED, Phase.CHALLENGE):
@@ -158,7 +159,7 @@ def rejected(world: World) -> Game:
     game.launch()
     game.train(alice=50_000, bob=40_000)
     game.settle()
-    game.attest(game.result_hash(game.settlement({"alice": 777}, "honest model")), *AUDITORS[:2])
+    game.attest(game.result_hash(game.settlement({"alice": 777}, HONEST_MODEL)), *AUDITORS[:2])
     assert (game.state.phase, game.state.basis) == (Phase.REJECTED, PayBasis.UNDECIDED)
     assert game.federation.head == FIRST_MODEL
     return game
@@ -167,9 +168,9 @@ def rejected(world: World) -> Game:
 def test_rejected_pays_by_the_revealed_result_and_forfeits_the_bond(world: World) -> None:
     game = rejected(world)
     assert game.state.withdrawable == 0  # pool, fees and bond can all be owed still
-    true = game.settlement({"alice": 777}, "honest model")
+    true = game.settlement({"alice": 777}, HONEST_MODEL)
     anyone = world.chain("mallory")
-    lie = game.settlement({"alice": 888}, "honest model")
+    lie = game.settlement({"alice": 888}, HONEST_MODEL)
     with refused("RevealMismatch", game.round, game.result_hash(lie), game.result_hash(true)):
         anyone.reveal(game.round, lie.model, lie.derived_hash, lie.rewards_root, lie.rewards_total)
     with refused("NotPayable", game.round, PayBasis.UNDECIDED, PayBasis.TIME):
@@ -192,11 +193,10 @@ def test_rejected_pays_by_the_revealed_result_and_forfeits_the_bond(world: World
 def test_rejected_without_a_reveal_pays_by_time(world: World) -> None:
     game = rejected(world)
     world.advance_to((game.state.reveal_ends or 0) - 1)
-    assert game.state.basis is PayBasis.UNDECIDED
-    assert game.state.withdrawable == 70  # the third auditor did not come
+    assert (game.state.basis, game.state.withdrawable) == (PayBasis.UNDECIDED, 70)  # the third auditor did not come
     world.advance(1)
-    assert game.state.basis is PayBasis.TIME
-    true = game.settlement({"alice": 777}, "honest model")
+    assert (game.state.basis, game.state.phase) == (PayBasis.TIME, Phase.REJECTED)
+    true = game.settlement({"alice": 777}, HONEST_MODEL)
     with refused("RevealTooLate"):
         world.chain("bob").reveal(game.round, true.model, true.derived_hash, true.rewards_root, true.rewards_total)
     empty(world, game.round)
@@ -336,11 +336,12 @@ def test_launch_without_the_tokens(world: World) -> None:
 
 def test_unknown_rounds(world: World) -> None:
     alice, client = world.chain("alice"), address_of("alice")
-    settlement = Game(world)
-    settlement.launch()
-    for call in (
+    game = Game(world)
+    game.launch()
+    settlement = game.settlement()
+    calls: list[Callable[[], object]] = [
         lambda: alice.submit_update(NOWHERE, DIGEST, 1),
-        lambda: alice.settle(NOWHERE, settlement.settlement()),
+        lambda: alice.settle(NOWHERE, settlement),
         lambda: alice.attest(NOWHERE, some_hash("r"), some_hash("w")),
         lambda: alice.reveal(NOWHERE, DIGEST, ZERO_HASH, ZERO_HASH, 0),
         lambda: alice.claim(NOWHERE, client, 1, ()),
@@ -349,7 +350,8 @@ def test_unknown_rounds(world: World) -> None:
         lambda: alice.claim_attestation_fee(NOWHERE, client),
         lambda: alice.withdraw(NOWHERE),
         lambda: alice.forfeit(NOWHERE),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(UnknownRound, match=NOWHERE.hex()):
             call()
 
@@ -497,5 +499,7 @@ def test_rounds_and_federations_are_islands(world: World) -> None:
     empty(world, second.round)
 
 
-def test_reading_needs_no_key_and_sending_does(world: World) -> None:
-    assert world.chain("alice").account == address_of("alice")
+def test_a_chain_names_its_account(world: World) -> None:
+    alice = world.chain("alice")
+    assert alice.account == address_of("alice")
+    assert alice.contract == world.chain("bob").contract

@@ -52,7 +52,7 @@ def sample(item: dict[str, Any]) -> Any:
 def raw_log(topic: bytes, entry: dict[str, Any]) -> dict[str, Any]:
     indexed = [item for item in entry["inputs"] if item["indexed"]]
     plain = [item for item in entry["inputs"] if not item["indexed"]]
-    data = encode([collapse_if_tuple(item) for item in plain], [sample(item) for item in plain])  # type: ignore[arg-type]
+    data = encode([collapse_if_tuple(item) for item in plain], [sample(item) for item in plain])
     topics = [topic, *(encode([item["type"]], [sample(item)]) for item in indexed)]
     return {"topics": topics, "data": data, "blockNumber": 7, "logIndex": 2, "transactionHash": b"\1" * 32}
 

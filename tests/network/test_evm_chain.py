@@ -280,7 +280,7 @@ def test_state_follows_a_reorganisation(world: EvmWorld) -> None:
     assert alice.state().rounds[game.round].updates == ()
     alice.submit_update(game.round, Digest(some_hash("second")), 2)
     (update,) = reader.state().rounds[game.round].updates
-    assert update.digest == some_hash("second")
+    assert update.digest == Digest(some_hash("second"))
     assert [log.event for log in reader.logs()] == [log.event for log in world.chain("carol").logs()]
     world.check()
 

@@ -34,7 +34,7 @@ def test_defaults_are_one_machine() -> None:
     assert settings.store == "dir:~/.rondo/store"
     assert settings.home == Path.home() / ".rondo"
     assert (settings.poll_seconds, settings.confirmations, settings.contract_block) == (1.0, 0, 0)
-    assert settings.contract is settings.token is settings.federation is settings.keystore is None
+    assert [settings.contract, settings.token, settings.federation, settings.keystore] == [None] * 4
 
 
 def test_every_setting_from_a_file(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,7 +17,7 @@ from network.node import LocalNode
 from protocol.errors import ChainError, TransactionReverted
 from protocol.terms import Phase, RoundTerms
 from protocol.types import Digest
-from tests.network.chain_game import FIRST_MODEL, TERMS, Game
+from tests.network.chain_game import FIRST_MODEL, NEXT_MODEL, TERMS, Game
 from tests.network.chain_world import AUDITORS, PEOPLE, SUPPLY, EvmWorld, MemoryWorld, address_of, some_hash
 
 pytestmark = [pytest.mark.node, pytest.mark.slow]
@@ -132,7 +133,9 @@ def forfeit(game: Game, chain: Chain) -> None:
     chain.forfeit(game.round)
 
 
-def by(names: tuple[str, ...], act: Act, **words: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+def by(
+    names: tuple[str, ...], act: Callable[..., object], **words: st.SearchStrategy[Any]
+) -> st.SearchStrategy[object]:
     """One of ``names`` does ``act``."""
     return st.tuples(st.sampled_from(names), st.builds(partial, st.just(act), **words))
 
@@ -203,4 +206,4 @@ def test_whole_rounds(still_node: LocalNode, honest: bool, audits: int) -> None:
     twins.move("acme", partial(launch, terms=SHORT))
     twins.check()
     assert twins.games[0].state.phase is Phase.TRAINING
-    assert twins.games[0].state.base == (FIRST_MODEL if audits >= 2 and not honest else some_hash("next model"))
+    assert twins.games[0].state.base == (FIRST_MODEL if audits >= 2 and not honest else NEXT_MODEL)
