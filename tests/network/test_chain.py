@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from network.chain import RewardClaim
+from network.memory_chain import MemoryChain
+from network.memory_ledger import MemoryLedger
 from protocol import merkle
-from protocol.errors import InsufficientFunds, TransactionReverted, UnknownFederation, UnknownRound
+from protocol.errors import InsufficientFunds, KeyError_, TransactionReverted, UnknownFederation, UnknownRound
 from protocol.events import EscrowReturned, RewardPaid
 from protocol.merkle import MerkleTree
 from protocol.terms import PayBasis, Phase
@@ -503,3 +505,10 @@ def test_a_chain_names_its_account(world: World) -> None:
     alice = world.chain("alice")
     assert alice.account == address_of("alice")
     assert alice.contract == world.chain("bob").contract
+
+
+def test_the_twin_without_an_account_only_reads() -> None:
+    reader = MemoryChain(MemoryLedger())
+    assert reader.state().federations == {}
+    with pytest.raises(KeyError_):
+        reader.withdraw(NOWHERE)
