@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
+from protocol.canonical_json import is_nested_deeper
 from protocol.errors import UnsafeArchitecture
 
 MAX_BYTES = 1 << 20
@@ -97,26 +98,17 @@ def _refuse(what: str, why: str, do: str = "") -> NoReturn:
 def _parse(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
         _refuse(f"{len(data)} bytes", f"At most {MAX_BYTES} are read.")
-    _check_depth(data)
+    if is_nested_deeper(data, MAX_DEPTH):
+        _refuse("nested too deeply", f"At most {MAX_DEPTH} levels are read.")
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UnsafeArchitecture(
             "architecture.json is not JSON.", str(error)[:200], "Write it with to_json()."
         ) from None
     if not isinstance(value, dict):
         _refuse("not an object", "A model is a JSON object.")
     return value
-
-
-def _check_depth(data: bytes) -> None:
-    """Bound the nesting before the recursive parser runs. Brackets inside strings do not count."""
-    depth = 0
-    for token in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', data, re.DOTALL):
-        first = token.group()[:1]
-        depth += (first in b"[{") - (first in b"]}")
-        if depth > MAX_DEPTH:
-            _refuse("nested too deeply", f"At most {MAX_DEPTH} levels are read.")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

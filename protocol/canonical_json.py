@@ -7,6 +7,7 @@ exactly, and nesting is shallow. Typed reading of the values is in ``protocol.fi
 from __future__ import annotations
 
 import json
+import re
 
 from protocol.errors import NotCanonical, TooLarge
 
@@ -17,6 +18,25 @@ MAX_BYTES = 4 * 1024 * 1024
 
 def _refusal(why: str) -> NotCanonical:
     return NotCanonical("JSON is not canonical.", why, "Write it with protocol.canonical_json.dumps.")
+
+
+# A string that is not closed reaches to the end: trying again from each of its quotes would take quadratic time.
+_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+
+
+def is_nested_deeper(data: bytes, most: int) -> bool:
+    """Whether lists and objects in JSON text are nested deeper than ``most``; brackets inside strings do not count.
+
+    Ask this before a recursive parser reads the text. Parsers differ, and the same one differs with its process's settings,
+    in how deep they go before they fail or crash.
+    """
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(data):
+        first = token.group()[:1]
+        depth += (first in b"[{") - (first in b"]}")
+        if depth > most:
+            return True
+    return False
 
 
 def _check(value: object, depth: int = 0) -> None:
@@ -81,6 +101,8 @@ def loads(data: bytes, limit: int = MAX_BYTES) -> object:
     """
     if len(data) > limit:
         raise TooLarge(f"A JSON file has {len(data)} bytes.", f"At most {limit} are read.", "Ask its author why.")
+    if is_nested_deeper(data, MAX_DEPTH + 1):
+        raise _refusal(f"It is nested deeper than {MAX_DEPTH}.")
     try:
         value: object = json.loads(
             data.decode(),

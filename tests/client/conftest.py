@@ -1,8 +1,7 @@
-"""Tiny models for the client's tests; two cores are shared, so TensorFlow gets one thread."""
+"""Tiny models for the client's tests."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -13,16 +12,11 @@ from client.data import Dataset
 from protocol.grid import grid_exponent, snap
 from protocol.model import Model, TensorClass, TensorSpec
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 
 @pytest.fixture(scope="session")
 def keras() -> Any:
     import keras as package
-    import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
     return package
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.canonical_json import MAX_DEPTH, MAX_INTEGER, dumps, loads
+from protocol.canonical_json import MAX_DEPTH, MAX_INTEGER, dumps, is_nested_deeper, loads
 from protocol.errors import NotCanonical, TooLarge
 
 ascii_keys = st.text(st.characters(max_codepoint=0x7F), max_size=5)
@@ -115,3 +116,23 @@ def test_whatever_is_read_is_written_the_same(data: bytes) -> None:
     except NotCanonical:
         return
     assert dumps(value) == data
+
+
+def test_nesting_is_bounded_before_the_parser_whatever_its_recursion_limit() -> None:
+    limit = sys.getrecursionlimit()
+    try:
+        sys.setrecursionlimit(10**9)  # as some library in the process may have done
+        with pytest.raises(NotCanonical, match="deeper"):
+            loads(b"[" * 1_000_000)
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+@pytest.mark.parametrize("data", [b'"[[[[[[[[[[[[[[[["', rb'"\"', rb'"a\"[[[[[[[[[[[[[[["'])
+def test_brackets_in_strings_are_no_nesting(data: bytes) -> None:
+    assert not is_nested_deeper(data, 3)
+
+
+def test_an_unclosed_string_of_quotes_takes_no_quadratic_time() -> None:
+    with pytest.raises(NotCanonical):
+        loads(rb'"' + rb"\"" * 1_500_000)
