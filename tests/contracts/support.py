@@ -56,17 +56,23 @@ def plain(value):
     """Return brownie's answer as Python's own values: ids and hashes are bytes."""
     if isinstance(value, (list, tuple)):
         return tuple(plain(item) for item in value)
-    if isinstance(value, str) and value.startswith("0x") and len(value) == 66:
-        return bytes.fromhex(value[2:])
     if hasattr(value, "address"):
-        return value.address
-    return value
+        return str(value.address)
+    if isinstance(value, bytes):
+        return bytes(value)  # brownie's own kind compares with hex strings only
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    return str(value) if isinstance(value, str) else value
+
+
+def _spelled(value):
+    return value.lower() if isinstance(value, str) else str(value)  # addresses come without their checksum
 
 
 @contextmanager
 def refused(name, *arguments):
     """Expect the custom error ``name`` with exactly these arguments, as brownie spells them: "Name: a, b"."""
-    spelled = f"{name}: " + ", ".join(str(int(a) if isinstance(a, IntEnum) else plain(a)) for a in arguments)
+    spelled = f"{name}: " + ", ".join(_spelled(plain(argument)) for argument in arguments)
     try:
         yield
     except brownie.exceptions.VirtualMachineError as error:
@@ -286,6 +292,3 @@ def round_terms(**changes):
     from dataclasses import replace
 
     return hashing.round_terms_tuple(replace(TERMS, **changes))
-
-
-__all__ = [name for name in dir() if not name.startswith("_")]
