@@ -10,10 +10,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from protocol.canonical_json import is_nested_deeper
 from protocol.errors import InvalidInput
 
 # Short on purpose: "1e999999999" is refused before anybody computes it.
 _RATIONAL = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20}|/0*[1-9][0-9]{0,19})?")
+
+_MOST_NESTED = 16
 
 
 class _Decimal(str):
@@ -30,6 +33,10 @@ def read_written(path: Path) -> dict[str, Any]:
     """
     try:
         text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json" and is_nested_deeper(text.encode(), _MOST_NESTED):
+            raise InvalidInput(
+                f"{path} is nested too deeply.", f"At most {_MOST_NESTED} levels.", "Correct its brackets."
+            )
         parsed = (json.loads if path.suffix == ".json" else tomllib.loads)(text, parse_float=_Decimal)
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read.", f"{error.strerror}.", "Name a file that exists.") from None
