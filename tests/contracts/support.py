@@ -203,6 +203,10 @@ class World:
         """Let training end by time."""
         mine_at(self.view(round)["trainingEnds"])
 
+    def close_settlement(self, round):
+        """Let the organization miss its deadline."""
+        mine_at(self.view(round)["settlementEnds"])
+
     def result(self, round, rewards, model=NEXT_MODEL):
         """Return a result of ``round`` that pays ``rewards``: {client: base units}."""
         view, tree = self.view(round), rewards_tree(round, rewards)
@@ -251,7 +255,7 @@ class World:
             return round, None
         round = self.trained(federation, list(rewards), millis=millis, **changes)
         if phase == Phase.ABANDONED:
-            mine_at(self.view(round)["settlementEnds"])
+            self.close_settlement(round)
             return round, None
         result = self.settle(round, rewards)
         if phase == Phase.FINAL:
