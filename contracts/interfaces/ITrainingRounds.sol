@@ -157,8 +157,8 @@ struct RoundView {
     uint256 timeMillis; // sum of min(recorded, timeCapMillis)
     bytes32 resultHash; // 0 until settled
     bytes32 quorumHash; // 0 until a quorum agreed
-    bytes32 rewardsRoot;
-    uint96 rewardsTotal;
+    bytes32 rewardsRoot; // the settled result's; from the reveal on the auditors'
+    uint96 rewardsTotal; // likewise
     uint8 attestations;
     bool revealed;
     uint256 escrowed;
@@ -284,7 +284,8 @@ interface ITrainingRounds {
 
     /// @notice Launches the next round and takes its escrow: rate x maxMillis x maxUpdates + bond + fee x auditors.
     /// @dev Organization only; at most one live round. Reverts: RoundIsLive, StaleBase where `expectedBase` is not the head,
-    /// TermOutOfRange, EscrowNotReceived unless exactly the escrow arrives. Emits RoundLaunched.
+    /// TermOutOfRange, SafeCastOverflowedUintDowncast where the escrow is 2^96 or more, EscrowNotReceived unless exactly
+    /// the escrow arrives. An escrow of 0 moves nothing and asks for no token. Emits RoundLaunched.
     function launchRound(FederationId federation, bytes32 expectedBase, RoundTerms calldata terms)
         external
         returns (RoundId round);
@@ -293,17 +294,20 @@ interface ITrainingRounds {
     /// @param digest Digest of the update directory; its bytes may be published after training closes.
     /// @param millis Compute milliseconds; at most min(maxMillis, 1000 x (now - launchedAt)).
     /// @dev Rolling hash H_i = keccak256(abi.encode(H_(i-1), client, digest, millis)) with
-    /// H_0 = keccak256(abi.encode(chain id, contract, round, base, termsHash)). Emits UpdateSubmitted (and TrainingClosed).
+    /// H_0 = keccak256(abi.encode(chain id, contract, round, base, termsHash)). Reverts, in this order: UnknownRound,
+    /// WrongPhase from trainingEnds on, RoundFull, AlreadySubmitted, ZeroDigest, TooManyMillis, NotJoined.
+    /// Emits UpdateSubmitted (and TrainingClosed).
     function submitUpdate(RoundId round, bytes32 digest, uint40 millis) external;
 
-    /// @notice The same for a client that signed: ECDSA first, then EIP-1271 with capped gas. Reverts: InvalidSignature.
+    /// @notice The same for a client that signed: ECDSA first, then EIP-1271 with capped gas. Reverts: InvalidSignature last.
     function submitUpdateFor(RoundId round, SignedUpdate calldata update) external;
 
     /// @notice The same for many (ECDSA only); passes over bad items with UpdateSkipped instead of reverting.
+    /// @dev Reverts only where submitUpdate would revert for every client: UnknownRound, WrongPhase, RoundFull.
     function submitUpdates(RoundId round, SignedUpdate[] calldata updates) external;
 
     /// @notice States the result of a round, in phase Settlement. Organization only. Constant gas.
-    /// @dev Reverts: WrongPhase, StaleUpdates, InvalidRewards. Emits RoundSettled, where
+    /// @dev Reverts: WrongPhase, StaleUpdates, ZeroModel, InvalidRewards. Emits RoundSettled, where
     /// resultHash = keccak256(abi.encode(chain id, contract, round, base, updatesHash, model, derivedHash, rewardsRoot, rewardsTotal)).
     function settle(RoundId round, Settlement calldata settlement) external;
 
@@ -322,17 +326,19 @@ interface ITrainingRounds {
 
     /// @notice Pays a client its reward by result; leaf = keccak256(keccak256(abi.encode(round, client, uint256 amount))).
     /// @dev Reverts: NotPayable, NoUpdate, AlreadyPaid, AmountAboveRecord (rate x recorded millis), AmountAboveRemaining,
-    /// InvalidProof. Emits RewardPaid.
+    /// InvalidProof (always for an amount of 0: no leaf holds it). Emits RewardPaid.
     function claim(RoundId round, address client, uint96 amount, bytes32[] calldata proof) external;
 
     /// @notice Pays a client by time: rate x min(recorded millis, timeCapMillis). Emits RewardPaid.
     function claimByTime(RoundId round, address client) external;
 
     /// @notice Many payments of either basis in one call, one transfer per run of equal token and client.
-    /// @dev Passes over what is already paid, so that nobody can make a batch fail by claiming one of its items before it.
+    /// @dev Passes over what is already paid, so that nobody can make a batch fail by claiming one of its items before it;
+    /// whatever else is wrong with an item reverts the whole. By time, an item's amount and proof are not read.
     function claimBatch(Claim[] calldata claims) external;
 
-    /// @notice Pays an auditor the fee for its attestation of the round. Reverts: NotAttested, FeeAlreadyPaid.
+    /// @notice Pays an auditor the fee for its attestation of the round, whatever it said and whatever came of it.
+    /// @dev From the attestation on. Reverts: NotAttested, FeeAlreadyPaid. Emits AttestationFeePaid.
     function claimAttestationFee(RoundId round, address auditor) external;
 
     /// @notice Returns to the organization what can no longer be owed to anyone. Idempotent; may return more later.
@@ -340,10 +346,11 @@ interface ITrainingRounds {
     function withdraw(RoundId round) external returns (uint256 amount);
 
     /// @notice Sends the bond of a Rejected or Abandoned round to forfeitTo, once. Emits BondForfeited.
-    /// @dev Apart from `withdraw`, so that a recipient that cannot be paid holds up nobody else.
+    /// @dev Apart from `withdraw`, so that a recipient that cannot be paid holds up nobody else. Reverts: NothingForfeited,
+    /// AlreadyForfeited.
     function forfeit(RoundId round) external;
 
-    // --- views ---
+    // --- views: what does not exist is all zeros (phase None), except where a signature would be asked for it ---
 
     function federationId(address organization, bytes32 salt) external view returns (FederationId);
     function roundId(FederationId federation, uint64 index) external pure returns (RoundId);
@@ -358,7 +365,7 @@ interface ITrainingRounds {
     function votes(RoundId round, bytes32 resultHash) external view returns (uint8);
     /// @return Base units that `withdraw` would return now.
     function withdrawable(RoundId round) external view returns (uint256);
-    /// @notice The EIP-712 digest that a client signs for `submitUpdateFor`.
+    /// @notice The EIP-712 digest that a client signs for `submitUpdateFor`. Reverts: UnknownRound.
     function updateTypedDataHash(RoundId round, address client, bytes32 digest, uint40 millis)
         external
         view
