@@ -57,6 +57,7 @@ test-python: .venv/.dev node_modules/.done ## Unit, property, attack and end-to-
 	$(BIN)/python -m pytest $(ARGS)
 
 test-contracts: .venv-contracts/.done .solcx/solc-v0.8.37 ## Brownie tests on anvil, forge fuzz and invariants
+	mkdir -p build
 	$(BROWNIE) test
 	forge test
 
