@@ -61,6 +61,7 @@ def as_json(result: Audit) -> dict[str, Any]:
         "differences": [
             {"where": item.where, "said": item.said, "derived": item.derived} for item in result.differences
         ],
+        "copied_attestations": list(result.copied),
         "result_hash": None if result.result_hash is None else "0x" + result.result_hash.hex(),
     }
 
@@ -70,10 +71,13 @@ def _rendered(result: Audit) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    if result.reason:
+    if result.result_hash is None:
         return Text(f"round {result.index}: undecided\n{result.reason}")
     if not result.differences:
-        return Text(f"round {result.index}: match: merge, verdicts, credit and rewards follow from chain and content")
+        lines = [f"round {result.index}: match: merge, verdicts, credit and rewards follow from chain and content"]
+        lines += [result.reason] if result.reason else []
+        lines += [f"{auditor} attested this without having recomputed it" for auditor in result.copied]
+        return Text("\n".join(lines))
     table = Table("where", "said", "follows from chain and content", title=None)
     for item in result.differences:
         table.add_row(item.where, item.said, item.derived)

@@ -13,7 +13,7 @@ from network.chain import Chain
 from network.store import ContentStore
 from processor.round import Derivation, derive_round, facts
 from protocol.cid import directory_cid
-from protocol.errors import ArtifactRefused
+from protocol.errors import ArithmeticRefused, ArtifactRefused
 from protocol.hashing import witness
 from protocol.report import derived_hash
 from protocol.state import FederationState, RoundState, State
@@ -41,7 +41,8 @@ class Audit:
 
     Args:
         differences: Where report or chain say something else than what follows; empty for a match.
-        reason: Why nothing could be decided, else "".
+        reason: What is missing: why nothing could be decided, or that the result follows although the report is gone.
+        copied: Auditors that attested the same result without having recomputed it.
         result_hash: What an honest auditor attests, None where undecided.
         merge_digest: Proof of work done (see ``protocol.hashing.witness``), None where undecided.
     """
@@ -53,6 +54,7 @@ class Audit:
     reason: str = ""
     result_hash: Hash | None = None
     merge_digest: Hash | None = None
+    copied: tuple[Address, ...] = ()
     derivation: Derivation | None = None
 
     def witness_of(self, auditor: Address) -> Hash:
@@ -105,24 +107,49 @@ def _decide(
     except ArtifactRefused as refusal:
         # What the organization published to begin with is not an artifact: no result can follow from it.
         raise Undecided(f"Task or base model is not usable: {refusal.what}") from refusal
-    report = load_report(store, round_, report_copy)
+    report, missing = _report_or_reason(store, round_, report_copy)
     early = _unavailable_too_early(round_, task, report)
-    derivation = derive_round(
-        facts(chain.chain_id, chain.contract, round_),
-        task,
-        base,
-        lambda digest: _fetch_update(store, digest, task),
-        frozenset() if early else _unavailable(report) - fetched_in_time,
-    )
-    differences = tuple(early) + _differences(round_, federation, state, report, derivation)
+    try:
+        derivation = derive_round(
+            facts(chain.chain_id, chain.contract, round_),
+            task,
+            base,
+            lambda digest: _fetch_update(store, digest, task),
+            frozenset() if early else _unavailable(report) - fetched_in_time,
+        )
+    except (ArtifactRefused, ArithmeticRefused) as refusal:
+        raise Undecided(f"No result follows from task and terms: {refusal.what}") from refusal
+    if missing and derivation.result_hash != round_.settled.result_hash:
+        # On another availability set the settled result might follow: only the report could say which.
+        raise Undecided(missing)
+    found = () if missing else (*early, *_differences(round_, federation, state, report, derivation))
     return Audit(
         round_.id,
         round_.index,
-        Verdict.MISMATCH if differences else Verdict.MATCH,
-        differences,
+        Verdict.MISMATCH if found else Verdict.MATCH,
+        found,
+        reason=missing,
         result_hash=derivation.result_hash,
         merge_digest=derivation.merge_digest,
+        copied=_copied(round_, derivation),
         derivation=derivation,
+    )
+
+
+def _report_or_reason(store: ContentStore, round_: RoundState, report_copy: Path | None) -> tuple[ReportCopy, str]:
+    """The report, or an empty one and why it cannot be had: what pays may follow without it."""
+    try:
+        return load_report(store, round_, report_copy), ""
+    except Undecided as undecided:
+        return ReportCopy(None, str(undecided)), str(undecided)
+
+
+def _copied(round_: RoundState, derivation: Derivation) -> tuple[Address, ...]:
+    """Who attested this result with a witness that no recomputation gives (DESIGN 2, attestation)."""
+    return tuple(
+        auditor
+        for auditor, (attested, said) in round_.attestations.items()
+        if attested == derivation.result_hash and said != witness(auditor, round_.id, derivation.merge_digest)
     )
 
 

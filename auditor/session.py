@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from auditor.availability import Availability
 from auditor.rederive import Audit, audit_round
 from auditor.worker import AuditorWorker
-from network.chain import Chain
 from network.session import open_chain, open_content, stop_on_signal
-from network.settings import Settings, load_settings
-from protocol.errors import InvalidInput
-from protocol.reference import resolve_round
+from network.settings import load_settings
+from protocol.errors import ChainError, ContentError, InvalidInput
+from protocol.reference import resolve_federation, resolve_round
 from protocol.types import hex32
 
 
@@ -31,9 +31,10 @@ def audit_once(
             "--attest goes with the published report.", "A copy is not what was settled.", "Drop --report."
         )
     settings = load_settings(config)
-    chain = open_chain(settings, with_key=attest)
+    chain, store = open_chain(settings, with_key=attest), open_content(settings)
     round_id = resolve_round(chain.state(), settings.federation, reference)
-    result = audit_round(chain, open_content(settings), round_id, report_copy=report)
+    fetched = Availability(chain, store, settings.home / "auditor").fetched_in_time(round_id)
+    result = audit_round(chain, store, round_id, report_copy=report, fetched_in_time=fetched)
     if attest and result.result_hash is not None and chain.account is not None:
         if chain.account in chain.state().rounds[round_id].attestations:
             say(f"{chain.account} attested this round before; an attestation is once and for all")
@@ -44,19 +45,38 @@ def audit_once(
 
 
 def follow_federation(config: Path | None, *, attest: bool, rounds: int, say: Callable[[str], None]) -> list[Audit]:
-    """Audit the configured federation's rounds as they are settled, until ``rounds`` of them are done (0: for ever)."""
+    """Audit the configured federation's rounds as they are settled, until ``rounds`` of them are done (0: for ever).
+
+    Rides out a node or a store that does not answer: a sleeping auditor costs clients their pay by result.
+    """
     settings = load_settings(config)
+    federation = settings.require_federation()
     chain = open_chain(settings, with_key=attest)
-    worker = _worker(settings, chain, attest, say)
-    stopped = stop_on_signal()
-    while not stopped():
-        done = worker.step()
-        if rounds and done >= rounds:
-            break
-        time.sleep(settings.poll_seconds)
+    resolve_federation(chain.state(), federation)  # a wrong id is no outage to be ridden out
+    home = settings.home / "auditor"
+    worker = AuditorWorker(chain, open_content(settings), federation, home, attest=attest, say=say)
+    run_worker(worker, rounds, pause=lambda: time.sleep(settings.poll_seconds), stopped=stop_on_signal(), say=say)
     return sorted(worker.audits.values(), key=lambda one: one.index)
 
 
-def _worker(settings: Settings, chain: Chain, attest: bool, say: Callable[[str], None]) -> AuditorWorker:
-    federation = settings.require_federation()
-    return AuditorWorker(chain, open_content(settings), federation, settings.home / "auditor", attest=attest, say=say)
+def run_worker(
+    worker: AuditorWorker,
+    rounds: int,
+    *,
+    pause: Callable[[], None],
+    stopped: Callable[[], bool],
+    say: Callable[[str], None],
+) -> None:
+    """Call ``worker.step`` until ``rounds`` rounds are done for good (0: never) or ``stopped`` says so."""
+    trouble = ""
+    while not stopped():
+        try:
+            done, now = worker.step(), ""
+        except (ChainError, ContentError) as error:
+            done, now = 0, f"{error} Trying again."
+        if now and now != trouble:
+            say(now)
+        trouble = now
+        if rounds and done >= rounds:
+            return
+        pause()

@@ -1,31 +1,40 @@
-"""The auditor's worker: follows a federation, fetches updates while they must be public, audits and attests."""
+"""The auditor's worker: follows a federation, fetches updates while they must be public, audits and attests.
+
+Nothing that one round does, or fails to do, keeps the worker from the next one.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from auditor.availability import Availability
 from auditor.rederive import Audit, Verdict, audit_round
-from auditor.sources import TASK_LIMIT_BYTES
+from auditor.sources import Undecided, load_task
 from network.chain import Chain
-from network.files import make_directory, write_atomic
-from network.store import ContentStore, fetch
-from protocol.cid import RAW, block_cid
-from protocol.errors import ArtifactRefused, ContentError, InvalidInput
+from network.store import ContentStore, publish
+from protocol.cid import RAW, block_cid, directory_cid
+from protocol.errors import ArtifactRefused, ContentError, TransactionReverted
+from protocol.reference import resolve_federation
 from protocol.report import derived_hash, encode_derived
-from protocol.state import RoundState
-from protocol.task import Task, decode_task
+from protocol.state import FederationState, RoundState
+from protocol.task import Task
 from protocol.terms import Phase
-from protocol.types import Address, FederationId, RoundId, hex32
-from protocol.unixfs import Block
+from protocol.types import FederationId, Hash, RoundId, hex32
+from protocol.unixfs import CHUNK, Block
+
+# An undecided round is tried again after 1, 2, 4 … seconds of the chain's clock, at most this many.
+LONGEST_WAIT_SECONDS = 60
+
+Settled = tuple[RoundId, Hash, bytes]  # after a reorganisation a round can be settled otherwise
 
 
 class AuditorWorker:
     """Audits the rounds of one federation as they are settled.
 
     Args:
-        home: Folder of local caches: which updates were fetched in their window, and the last verdicts.
+        home: Folder of the record of updates fetched in time.
         attest: Whether decided audits are said on chain; the account must be a named auditor.
         say: Takes one line of progress.
     """
@@ -40,120 +49,144 @@ class AuditorWorker:
         attest: bool,
         say: Callable[[str], None],
     ) -> None:
-        self.chain, self.store, self.federation = chain, store, federation
-        self.home, self.attest, self.say = home, attest, say
-        self.audits: dict[RoundId, Audit] = {}
+        self._chain, self._store, self._federation = chain, store, federation
+        self._attests, self._say = attest, say
+        self._availability = Availability(chain, store, home)
+        self._audits: dict[Settled, Audit] = {}
+        self._retries: dict[Settled, tuple[int, int]] = {}  # (chain second of the next try, seconds waited before it)
+        self._said: set[str] = set()
         self._task: Task | None = None
-        self._undecided: dict[RoundId, str] = {}
+
+    @property
+    def audits(self) -> dict[RoundId, Audit]:
+        """The latest audit of each round, without its derivation."""
+        return {audit.round: audit for audit in self._audits.values()}
 
     def step(self) -> int:
         """One pass: witness availability, audit what is settled, attest, take the fee. Returns the rounds done for good.
 
         Raises:
-            InvalidInput: The configured federation does not exist.
-            ChainError: The chain does not answer.
+            UnknownFederation: The configured federation does not exist.
+            ChainError: The chain does not answer; calling again goes on where this pass ended.
         """
-        state = self.chain.state()
-        federation = state.federations.get(self.federation)
-        if federation is None:
-            raise InvalidInput(
-                f"The contract has no federation {hex32(self.federation)}.",
-                "The id is wrong, or belongs to another chain.",
-                "Set federation to the id that `rondo org create` printed.",
-            )
-        done = 0
-        for round_id in federation.rounds:
-            done += self._visit(state.rounds[round_id])
-        return done
+        state = self._chain.state()
+        federation = resolve_federation(state, self._federation)
+        rounds = [state.rounds[round_id] for round_id in federation.rounds]
+        # The live round first: history can wait, a challenge window cannot.
+        return sum(self._visit_safely(round_, federation) for round_ in reversed(rounds))
 
-    def _visit(self, round_: RoundState) -> bool:
+    def _visit_safely(self, round_: RoundState, federation: FederationState) -> bool:
+        try:
+            return self._visit(round_, federation)
+        except (ContentError, ArtifactRefused, Undecided, TransactionReverted) as error:
+            # A revert is most often a race that the next look at the chain resolves: revealed, or attested too late.
+            self._say_once(f"round {round_.index}: {error}")
+            return not round_.phase.is_live
+
+    def _visit(self, round_: RoundState, federation: FederationState) -> bool:
         if round_.settled is None:
             if round_.phase is Phase.SETTLEMENT:
-                self._witness_availability(round_)
+                self._availability.watch(round_, self._load_task(federation))
             return round_.phase in (Phase.VOID, Phase.ABANDONED)
-        audit = self.audits.get(round_.id)
-        if audit is None or audit.verdict is Verdict.UNDECIDED:
-            audit = audit_round(self.chain, self.store, round_.id, fetched_in_time=self._witnessed(round_))
-            self.audits[round_.id] = audit
-            self._report(audit)
+        audit = self._audit(round_)
         if audit.verdict is Verdict.UNDECIDED:
             return not round_.phase.is_live
-        if not self.attest:
-            return True
-        return self._attest(round_, audit) and self._reveal(round_, audit)
+        return not self._attests or (self._attest(round_, audit) and self._reveal(round_))
+
+    def _load_task(self, federation: FederationState) -> Task:
+        if self._task is None:
+            self._task = load_task(self._store, federation)
+        return self._task
+
+    # --- what follows ---
+
+    def _audit(self, round_: RoundState) -> Audit:
+        settled = round_.settled
+        assert settled is not None  # noqa: S101 - the caller's condition; tells the type checker
+        key = (round_.id, settled.result_hash, settled.settlement.report)
+        known = self._audits.get(key) or self._attested_before(round_)
+        now = self._chain.now()
+        due, waited = self._retries.get(key, (0, 0))
+        if known is None or (known.verdict is Verdict.UNDECIDED and now >= due):
+            known = self._derive(round_)
+            self._tell(known)
+            waited = min(LONGEST_WAIT_SECONDS, max(1, 2 * waited))
+            self._retries[key] = (now + waited, waited)
+        self._audits[key] = replace(known, derivation=None)  # models of every round would fill the memory
+        return known
+
+    def _derive(self, round_: RoundState) -> Audit:
+        audit = audit_round(
+            self._chain, self._store, round_.id, fetched_in_time=self._availability.fetched_in_time(round_.id)
+        )
+        derivation = audit.derivation
+        if audit.verdict is not Verdict.MATCH or derivation is None or derivation.model_files is None:
+            return audit
+        # The result is right, so the next round will start from it, whether its publisher serves it or not.
+        if not self._store.has_block(directory_cid(derivation.derived.model)):
+            publish(self._store, derivation.model_files)
+        return audit
+
+    def _attested_before(self, round_: RoundState) -> Audit | None:
+        """What this account attested in an earlier life: history is not derived again after a restart."""
+        account, settled = self._chain.account, round_.settled
+        if account is None or account not in round_.attestations or settled is None:
+            return None
+        attested = round_.attestations[account][0]
+        verdict = Verdict.MATCH if attested == settled.result_hash else Verdict.MISMATCH
+        return Audit(round_.id, round_.index, verdict, result_hash=attested)
+
+    # --- what is said on chain ---
 
     def _attest(self, round_: RoundState, audit: Audit) -> bool:
-        account = self.chain.account
+        account = self._chain.account
         if account is None or audit.result_hash is None or round_.settled is None:
             return True
         if account not in round_.attestations:
-            if self.chain.now() >= round_.settled.challenge_ends:
+            if self._chain.now() >= round_.settled.challenge_ends:
                 return True
-            self.chain.attest(round_.id, audit.result_hash, audit.witness_of(account))
-            self.say(f"round {round_.index}: attested {hex32(audit.result_hash)}")
+            self._chain.attest(round_.id, audit.result_hash, audit.witness_of(account))
+            self._say(f"round {round_.index}: attested {hex32(audit.result_hash)}")
             return False
         if round_.terms.attestation_fee and account not in round_.paid_auditors:
-            self.chain.claim_attestation_fee(round_.id, account)
-            self.say(f"round {round_.index}: took the attestation fee")
+            self._chain.claim_attestation_fee(round_.id, account)
+            self._say(f"round {round_.index}: took the attestation fee")
         return True
 
-    def _reveal(self, round_: RoundState, audit: Audit) -> bool:
+    def _reveal(self, round_: RoundState) -> bool:
         """Open a quorum's other result, so that clients are paid by it; its derived.json is published first."""
-        derivation = audit.derivation
-        if round_.phase is not Phase.REJECTED or round_.revealed is not None or derivation is None:
+        if round_.phase is not Phase.REJECTED or round_.revealed is not None:
             return True
-        if audit.result_hash != round_.quorum_hash or self.chain.now() >= (round_.reveal_ends or 0):
+        if self._chain.now() >= (round_.reveal_ends or 0):
             return True
-        derived = derivation.derived
-        # The chain names derived.json by its sha-256, which is also the CID of the same bytes as one raw block.
-        data = encode_derived(derived)
-        self.store.put_block(Block(block_cid(RAW, data), data))
-        self.chain.reveal(round_.id, derived.model, derived_hash(derived), derived.rewards_root, derived.rewards_total)
-        self.say(f"round {round_.index}: revealed the result that the quorum agreed on")
+        audit = self._derive(round_)
+        if audit.result_hash != round_.quorum_hash or audit.derivation is None:
+            return True
+        derived = audit.derivation.derived
+        self._publish_derived(encode_derived(derived))
+        self._chain.reveal(round_.id, derived.model, derived_hash(derived), derived.rewards_root, derived.rewards_total)
+        self._say(f"round {round_.index}: revealed the result that the quorum agreed on")
         return False
 
-    def _report(self, audit: Audit) -> None:
+    def _publish_derived(self, data: bytes) -> None:
+        """The chain names derived.json by its sha-256, which up to one chunk is also the CID of the file itself."""
+        if len(data) > CHUNK:
+            return  # no CID follows from the hash of a longer file; clients derive the record themselves (S7)
+        block = Block(block_cid(RAW, data), data)
+        self._store.put_block(block)
+        self._store.keep(block.cid)
+
+    # --- what is said to people ---
+
+    def _tell(self, audit: Audit) -> None:
         if audit.verdict is Verdict.UNDECIDED:
-            if self._undecided.get(audit.round) != audit.reason:
-                self.say(f"round {audit.index}: undecided: {audit.reason}")
-            self._undecided[audit.round] = audit.reason
+            self._say_once(f"round {audit.index}: undecided: {audit.reason}")
             return
-        self.say(f"round {audit.index}: {audit.verdict}")
+        self._say(f"round {audit.index}: {audit.verdict}")
         for difference in audit.differences:
-            self.say(f"  {difference.where}: said {difference.said}, follows {difference.derived}")
+            self._say(f"  {difference.where}: said {difference.said}, follows {difference.derived}")
 
-    def _witness_availability(self, round_: RoundState) -> None:
-        """Remember whose bytes were public within the publication window, for contesting a false ``unavailable``."""
-        task = self._task or decode_task(
-            fetch(self.store, self.chain.state().federations[self.federation].terms.task, TASK_LIMIT_BYTES)
-        )
-        self._task = task
-        if (
-            round_.training_closed_at is None
-            or self.chain.now() >= round_.training_closed_at + task.publication_seconds
-        ):
-            return
-        seen = set(self._witnessed(round_))
-        for update in round_.updates:
-            if update.client not in seen and self._is_public(update.digest, task):
-                seen.add(update.client)
-        make_directory(self.home)
-        write_atomic(self._witness_file(round_), json.dumps(sorted(seen)).encode())
-
-    def _is_public(self, digest: bytes, task: Task) -> bool:
-        try:
-            fetch(self.store, digest, task.limits.update_bytes)  # type: ignore[arg-type]
-        except ContentError:
-            return False
-        except ArtifactRefused:
-            return True  # the bytes are there; that they are refused is another verdict
-        return True
-
-    def _witnessed(self, round_: RoundState) -> frozenset[Address]:
-        try:
-            return frozenset(json.loads(self._witness_file(round_).read_bytes()))
-        except (OSError, ValueError):
-            return frozenset()
-
-    def _witness_file(self, round_: RoundState) -> Path:
-        return self.home / f"witnessed-{round_.id.hex()}.json"
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            self._say(line)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from auditor.rederive import Verdict
+from protocol.cid import directory_cid
 from protocol.errors import InvalidInput
 from protocol.report import Derived, encode_report
 from protocol.types import Digest, Hash
@@ -143,3 +144,21 @@ def test_a_folder_that_is_not_there_is_named(stage: Stage, tmp_path: Path) -> No
     stage.submit().settle()
     with pytest.raises(InvalidInput, match="nowhere"):
         stage.audit(report_copy=tmp_path / "nowhere")
+
+
+def test_a_missing_report_is_no_obstacle_where_everything_that_pays_follows(stage: Stage) -> None:
+    stage.submit().settle()
+    settled = stage.state.settled
+    assert settled is not None
+    del stage.store.blocks[directory_cid(settled.settlement.report)]
+    audit = stage.audit()
+    assert audit.verdict is Verdict.MATCH and "report" in audit.reason
+
+
+def test_a_missing_report_and_another_result_is_undecided(stage: Stage) -> None:
+    stage.submit().settle(lie=more_credit)
+    settled = stage.state.settled
+    assert settled is not None
+    del stage.store.blocks[directory_cid(settled.settlement.report)]
+    audit = stage.audit()
+    assert audit.verdict is Verdict.UNDECIDED and audit.result_hash is None

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from auditor.availability import Availability
+from auditor.rederive import Verdict
+from auditor.session import run_worker
 from auditor.worker import AuditorWorker
+from network.chain import Chain
+from network.memory_chain import MemoryChain
+from network.memory_store import MemoryStore
 from network.store import fetch, publish
 from processor.round import Derivation
-from protocol.cid import RAW, Cid
-from protocol.errors import InvalidInput
+from protocol.cid import RAW, Cid, directory_cid
+from protocol.errors import BlockMissing, ChainUnavailable, RondoError, UnknownFederation
 from protocol.merkle import leaf
 from protocol.report import encode_derived
-from protocol.terms import PayBasis, Phase
+from protocol.state import State
+from protocol.terms import PayBasis, Phase, Settlement
 from protocol.types import Digest, FederationId, Hash
 from protocol.update import encode_update
 from tests.auditor.conftest import AUDITORS, TOKEN, Stage
@@ -28,7 +36,7 @@ def run(worker: AuditorWorker, passes: int = 6) -> int:
 
 def test_an_unknown_federation_is_named(stage: Stage, tmp_path: Path) -> None:
     worker = AuditorWorker(stage.acme, stage.store, FederationId(b"\x01" * 32), tmp_path, attest=False, say=print)
-    with pytest.raises(InvalidInput, match="no federation"):
+    with pytest.raises(UnknownFederation, match="no federation"):
         worker.step()
 
 
@@ -43,6 +51,7 @@ def test_nothing_is_attested_while_undecided(stage: Stage, tmp_path: Path) -> No
     assert stage.state.attestations == {}
     assert sum("undecided" in line for line in stage.lines) == 1
     stage.store.blocks.update(kept)
+    stage.ledger.advance(60)  # an undecided round is tried again after a while, by the chain's clock
     assert run(worker) == 1
     assert list(stage.state.attestations) == [AUDITORS[0]]
 
@@ -126,3 +135,116 @@ def test_bytes_that_appear_after_the_window_change_nothing(stage: Stage, tmp_pat
         run(worker)
     assert stage.state.phase is Phase.FINAL
     assert fetch(stage.store, stage.digests["carol"], 10**9)
+
+
+def test_bytes_that_come_during_a_slow_look_are_late(stage: Stage, tmp_path: Path) -> None:
+    """The look begins within the window; the bytes come after it, before the look has reached them."""
+    stage.submit(published=())
+    closed = stage.state.training_closed_at
+    assert closed is not None
+    worker = stage.worker(0, tmp_path)
+    window_ends = closed + stage.task.publication_seconds
+
+    class SlowStore(MemoryStore):
+        def get_block(self, cid: Cid) -> bytes:
+            if cid.digest == stage.digests["alice"]:
+                stage.ledger.advance_to(window_ends + 5)
+                for update in stage.updates.values():
+                    publish(stage.store, encode_update(update))
+            return stage.store.get_block(cid)
+
+    Availability(worker._chain, SlowStore(), tmp_path / "0").watch(stage.state, stage.task)
+    assert Availability(worker._chain, stage.store, tmp_path / "0").fetched_in_time(stage.round) == frozenset()
+
+
+def test_a_round_that_cannot_be_derived_stops_no_other(stage: Stage, tmp_path: Path) -> None:
+    stage.submit().settle()
+    for number in (0, 1):
+        run(stage.worker(number, tmp_path))
+    head = stage.acme.state().federations[stage.federation].head
+    wide = replace(stage.state.terms, max_updates=200_000)  # the contract takes it, exact arithmetic does not
+    stage.ledger.mint(TOKEN, account("acme"), 10**15)
+    second = stage.acme.launch_round(stage.federation, head, wide)
+    stage.ledger.advance(wide.training_seconds // 2)
+    MemoryChain(stage.ledger, account("alice")).submit_update(second, stage.digests["alice"], 10)
+    stage.ledger.advance(wide.training_seconds)
+    hashes = stage.acme.state().rounds[second].updates_hash
+    lie = Settlement(hashes, head, Digest(b"\x01" * 32), Hash(b"\x02" * 32), Hash(bytes(32)), 0)
+    stage.acme.settle(second, lie)
+    worker = stage.worker(2, tmp_path)
+    run(worker)
+    assert worker.audits[second].verdict is Verdict.UNDECIDED
+    assert worker.audits[stage.round].verdict is Verdict.MATCH
+
+
+def test_the_second_to_reveal_goes_on(stage: Stage, tmp_path: Path) -> None:
+    stage.submit().settle(lie=more_credit)
+    first, second = stage.worker(0, tmp_path), stage.worker(1, tmp_path)
+    for worker in (first, second):
+        worker.step()
+    assert stage.state.phase is Phase.REJECTED
+    stale = second._chain.state()
+    run(first)
+    assert stage.state.revealed is not None
+    chain = second._chain
+    second._chain = Stale(chain, stale)  # type: ignore[assignment]
+    second.step()  # what it saw is old: AlreadyRevealed is said, not raised
+    second._chain = chain
+    assert run(second) == 1
+
+
+class Stale:
+    """A chain whose state is an old one; everything else is true."""
+
+    def __init__(self, chain: Chain, state: State) -> None:
+        self._chain, self._state = chain, state
+
+    def state(self) -> State:
+        return self._state
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._chain, name)
+
+
+def test_an_outage_is_ridden_out_and_said_once(stage: Stage, tmp_path: Path) -> None:
+    stage.submit().settle()
+    worker = stage.worker(0, tmp_path)
+    outages: list[RondoError] = [ChainUnavailable("no answer")] * 3 + [BlockMissing("bafy")]
+    honest = worker.step
+
+    def step() -> int:
+        if outages:
+            raise outages.pop()
+        return honest()
+
+    worker.step = step  # type: ignore[method-assign]
+    said: list[str] = []
+    run_worker(worker, 1, pause=lambda: None, stopped=lambda: False, say=said.append)
+    assert outages == [] and len(said) == 2
+    assert list(stage.state.attestations) == [AUDITORS[0]]
+
+
+def test_history_is_not_derived_again_after_a_restart(stage: Stage, tmp_path: Path) -> None:
+    stage.submit().settle()
+    run(stage.worker(0, tmp_path))
+    stage.store.blocks.clear()
+    worker = stage.worker(0, tmp_path)
+    assert run(worker) == 1
+    assert worker.audits[stage.round].verdict is Verdict.MATCH
+    assert worker.audits[stage.round].derivation is None
+
+
+def test_the_merged_model_is_served_by_who_confirmed_it(stage: Stage, tmp_path: Path) -> None:
+    derivation = stage.submit().settle()
+    digest = derivation.derived.model
+    del stage.store.blocks[directory_cid(digest)]
+    run(stage.worker(0, tmp_path))
+    assert fetch(stage.store, digest, 10**9) == derivation.model_files
+
+
+def test_a_copied_attestation_is_named(stage: Stage) -> None:
+    derivation = stage.submit().settle()
+    MemoryChain(stage.ledger, AUDITORS[0]).attest(stage.round, derivation.result_hash, Hash(b"\x07" * 32))
+    honest = stage.audit()
+    assert honest.copied == (AUDITORS[0],)
+    assert honest.witness_of(AUDITORS[1]) != honest.witness_of(AUDITORS[0])
