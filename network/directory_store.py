@@ -43,7 +43,7 @@ class DirectoryStore:
         digits = cid.digest[:2].hex()
         return self._blocks / digits[:2] / digits[2:] / str(cid)
 
-    def get_block(self, cid: Cid) -> bytes:
+    def get_block(self, cid: Cid, seconds: float | None = None) -> bytes:
         """Return the verified bytes of ``cid``.
 
         Raises:

@@ -88,15 +88,16 @@ class KuboStore:
         for connections in (self._client, self._http):  # whoever drops the store need not think of them
             weakref.finalize(self, connections.close)
 
-    def get_block(self, cid: Cid) -> bytes:
-        """Return the verified bytes of ``cid``, from the node or from whoever it finds.
+    def get_block(self, cid: Cid, seconds: float | None = None) -> bytes:
+        """Return the verified bytes of ``cid``, from the node or from whoever it finds within ``seconds``.
 
         Raises:
             BlockMissing: Nobody gave it in time.
             BlockCorrupt: The node answered with other bytes.
             StoreUnavailable: The node does not answer, or not as Kubo does.
         """
-        data = self._ask(lambda: self._read(cid), cid)
+        find = self._find_seconds if seconds is None else min(seconds, self._find_seconds)
+        data = self._ask(lambda: self._read(cid, find), cid)
         verify_block(cid, data, self.address)
         return data
 
@@ -128,18 +129,20 @@ class KuboStore:
 
     def keep(self, cid: Cid) -> None:
         """Pin the tree of ``cid``, all of which must be there or be found; raises BlockMissing, StoreUnavailable."""
-        self._ask(lambda: self._client.pin.add(str(cid), opts=self._limit()), cid)
+        self._ask(lambda: self._client.pin.add(str(cid), opts=_limit(self._find_seconds)), cid)
 
     def close(self) -> None:
         """Close the connections; the store is not used again."""
         self._client.close()
         self._http.close()
 
-    def _read(self, cid: Cid) -> bytes:
+    def _read(self, cid: Cid, find: float) -> bytes:
         """Read one block as a stream: the node decides neither how much memory nor how much time it takes."""
-        end = time.monotonic() + self._find_seconds + _GRACE_SECONDS
+        patience = find + _GRACE_SECONDS
+        end = time.monotonic() + patience
         data = bytearray()
-        with self._http.stream("POST", "block/get", params={"arg": str(cid), **self._limit()}) as answer:
+        options = {"arg": str(cid), **_limit(find)}
+        with self._http.stream("POST", "block/get", params=options, timeout=patience) as answer:
             for part in answer.iter_raw():  # as sent: nothing is decompressed on a stranger's word
                 data += part
                 if len(data) > MAX_BLOCK:
@@ -149,9 +152,6 @@ class KuboStore:
         if answer.status_code != httpx.codes.OK:
             raise self._failure(str(json.loads(data)["Message"]), cid)
         return bytes(data)
-
-    def _limit(self) -> dict[str, str]:
-        return {"timeout": f"{self._find_seconds:.3f}s"}
 
     def _ask(self, call: Callable[[], _T], cid: Cid) -> _T:
         """Make one call, again while connections drop, and speak of its failures in Rondo's errors."""
@@ -180,3 +180,7 @@ class KuboStore:
             why,
             "Check that `ipfs daemon` runs there and that the address is its API's.",
         )
+
+
+def _limit(seconds: float) -> dict[str, str]:
+    return {"timeout": f"{max(seconds, 0.001):.3f}s"}  # to Kubo 0 is no limit

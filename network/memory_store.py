@@ -15,7 +15,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.blocks: dict[Cid, bytes] = {}
 
-    def get_block(self, cid: Cid) -> bytes:
+    def get_block(self, cid: Cid, seconds: float | None = None) -> bytes:
         """Return the verified bytes of ``cid``.
 
         Raises:
