@@ -11,6 +11,7 @@ type and fan-out do not occur in the profile ``unixfs-v1-2025``, so a node that 
 from __future__ import annotations
 
 import enum
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from protocol.errors import InvalidInput, NotCanonical
 _VARINT, _BYTES = 0, 2  # protobuf wire types
 _MAX_VARINT = 2**64 - 1
 _MAX_VARINT_BYTES = 10
+MAX_LINKS = 1024  # of a node; the profile's width
 _DO = "Import the content again with the profile unixfs-v1-2025."
 
 
@@ -73,11 +75,12 @@ def decode_node(block: bytes) -> Node:
     is not the sum) shows as a difference when the node is encoded again.
 
     Raises:
-        NotCanonical: The block is not a node, or not in its canonical encoding.
+        NotCanonical: The block is not a node, has more than 1024 links or sizes, or is not in its canonical encoding.
+            Reading ends at the first field too many, so a hostile block costs no more than an honest one.
     """
     links: list[PbLink] = []
     unixfs = b""
-    for number, value in _fields(block):
+    for number, value in _fields(block, MAX_LINKS + 1):
         if number == 2 and isinstance(value, bytes):
             links.append(_decode_link(value))
         elif number == 1 and isinstance(value, bytes):
@@ -96,7 +99,7 @@ def _encode_link(link: PbLink) -> bytes:
 
 
 def _decode_link(data: bytes) -> PbLink:
-    values = dict(_fields(data))
+    values = dict(_fields(data, 3))
     target, name, total_size = values.get(1), values.get(2), values.get(3)
     if not (isinstance(target, bytes) and isinstance(name, bytes) and isinstance(total_size, int)):
         raise NotCanonical("A dag-pb link lacks its hash, name or size.", "All three are always written.", _DO)
@@ -111,7 +114,7 @@ def _decode_link(data: bytes) -> PbLink:
 def _decode_unixfs(data: bytes) -> tuple[Kind, tuple[int, ...]]:
     kind = 0
     sizes: list[int] = []
-    for number, value in _fields(data):
+    for number, value in _fields(data, MAX_LINKS + 2):
         if number == 1 and isinstance(value, int):
             kind = value
         elif number == 4 and isinstance(value, int):
@@ -140,10 +143,14 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Yield (field number, value) of a message; only varints and byte strings occur in ours."""
+def _fields(data: bytes, most: int) -> Iterator[tuple[int, int | bytes]]:
+    """Yield (field number, value) of a message of at most ``most``; only varints and byte strings occur in ours."""
     at = 0
-    while at < len(data):
+    for count in itertools.count(1):
+        if at >= len(data):
+            return
+        if count > most:
+            raise NotCanonical(f"A dag-pb message has more than {most} fields.", "Honest ones have not.", _DO)
         tag, at = _read_varint(data, at)
         value, at = _read_varint(data, at)
         if tag & 7 == _VARINT:

@@ -208,6 +208,14 @@ def test_kubos_words_for_a_missing_block(message: str, mallory: HostileNode) -> 
     assert not store.has_block(ALICE.cid)
 
 
+@pytest.mark.parametrize(("seconds", "said"), [(None, "0.300s"), (0.1, "0.100s"), (9.0, "0.300s"), (0.0, "0.001s")])
+def test_a_search_can_be_short_and_is_never_endless(seconds: float | None, said: str, mallory: HostileNode) -> None:
+    mallory.answer = fails("context deadline exceeded")
+    with pytest.raises(BlockMissing):
+        mallory.store.get_block(ALICE.cid, seconds)
+    assert f"timeout={said}" in mallory.asked[-1]
+
+
 def test_other_failures_of_the_node_are_its_own(mallory: HostileNode) -> None:
     mallory.answer = fails("someone else has the lock")
     for ask in (mallory.store.get_block, mallory.store.has_block, mallory.store.keep):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,6 +77,36 @@ def node(unixfs: bytes, *links: bytes) -> bytes:
 def test_refuses(why: str, block: bytes) -> None:
     with pytest.raises(NotCanonical):
         decode_node(block)
+
+
+MILLION = 1_000_000
+
+
+@pytest.mark.parametrize(
+    "block",
+    {
+        "sizes": b"\x0a\x84\x89\x7a\x08\x02\x18\x00" + b"\x20\x00" * MILLION,
+        "types": b"\x0a\x82\x89\x7a" + b"\x08\x02" * (MILLION + 1),
+        "links": (b"\x12" + bytes([len(FILE_LINK)]) + FILE_LINK) * 40_000,
+        "datas": b"\x0a\x00" * MILLION,
+        "fields of a link": b"\x12\x80\x89\x7a" + b"\x18\x00" * MILLION,
+    }.items(),
+    ids=lambda pair: pair[0],
+)
+def test_a_hostile_block_is_refused_after_its_first_fields(block: tuple[str, bytes]) -> None:
+    began = time.perf_counter()
+    with pytest.raises(NotCanonical, match="more than"):
+        decode_node(block[1])
+    assert time.perf_counter() - began < 0.1
+
+
+def test_the_widest_node_is_read() -> None:
+    links = tuple(PbLink(Cid(RAW, Digest(bytes(32))), "", 5) for _ in range(1024))
+    widest = Node(Kind.FILE, links, (5,) * 1024)
+    assert decode_node(encode_node(widest)) == widest
+    for wider in (replace(widest, links=(*links, links[0])), replace(widest, sizes=(5,) * 1025)):
+        with pytest.raises(NotCanonical, match="more than"):
+            decode_node(encode_node(wider))
 
 
 def test_golden_bytes() -> None:
