@@ -44,7 +44,7 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
         Bounds.check(terms, leader.auditors != 0);
         uint256 escrow = RoundMath.pool(terms.rewardPerMilli, terms.maxMillis, terms.maxUpdates) + terms.bond
             + uint256(terms.attestationFee) * leader.auditors;
-        escrow.toUint96();
+        escrow.toUint96(); // refuses more: every amount of a round then fits its field
 
         leader.head = base;
         uint64 index = ++leader.rounds;

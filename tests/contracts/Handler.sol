@@ -38,6 +38,8 @@ contract Handler {
         uint8[CLIENTS] payments;
         uint256[CLIENTS] settled; // what the settlement pays
         uint256[CLIENTS] other; // what the auditors would pay instead
+        uint8 agreeing;
+        uint8 disagreeing;
         uint256 escrowed;
         uint256 toClients;
         uint256 toAuditors;
@@ -144,8 +146,11 @@ contract Handler {
         address auditor_ = auditor(who % AUDITORS);
         (bool attested,) = rounds.hasAttested(round, auditor_);
         if (attested || vm.getBlockTimestamp() >= shown.challengeEnds) return;
+        bytes32 said = agrees ? shown.resultHash : _otherHash(round, shown);
         vm.prank(auditor_);
-        rounds.attest(round, agrees ? shown.resultHash : _otherHash(round, shown), keccak256("witness"));
+        rounds.attest(round, said, keccak256("witness"));
+        if (said == shown.resultHash) ++_books[round].agreeing;
+        else ++_books[round].disagreeing;
     }
 
     function reveal(uint256 which) external {

@@ -120,6 +120,20 @@ contract LawsTest {
         }
     }
 
+    /// @dev Of three auditors two decide, for good, and nobody else does; without auditors time does.
+    function invariant_QuorumsDecide() external view {
+        for (uint256 i; i < handler.count(); ++i) {
+            RoundId round = handler.all(i);
+            RoundView memory shown = rounds.getRound(round);
+            Handler.Book memory book = handler.bookOf(round);
+            bool audited = FederationId.unwrap(book.federation) == FederationId.unwrap(handler.federations(0));
+            assert((shown.phase == Phase.Rejected) == (book.disagreeing >= 2));
+            if (audited) assert((shown.phase == Phase.Final) == (book.agreeing >= 2));
+            else assert(shown.phase != Phase.Unconfirmed);
+            assert(shown.attestations == book.agreeing + book.disagreeing);
+        }
+    }
+
     /// @dev From every state there is a path that lets all money leave.
     function afterInvariant() external {
         handler.leave();
