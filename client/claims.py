@@ -1,18 +1,33 @@
-"""What a client is owed, and taking it: one transaction for all rounds that pay."""
+"""What a client is owed, and taking it: no round, federation or token keeps another's pay from the client."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from client.artifacts import Artifacts
+from client.problems import Problems
 from network.chain import Chain, RewardClaim
-from protocol.errors import RondoError, TransactionReverted
+from protocol.errors import ChainError, ChainUnavailable, RondoError, TransactionReverted
 from protocol.merkle import leaf
 from protocol.rewards import rewards_tree
 from protocol.state import FederationState, RoundState, State
 from protocol.terms import PayBasis
-from protocol.types import Address, RoundId
+from protocol.types import Address, Hash, RoundId
+
+BATCH = 50  # payments in one transaction: about 5 million gas
+
+
+class ClaimRefused(RondoError):
+    """The contract will never pay what the round's result says."""
+
+    exit_code = 76
+
+
+class ClaimFailed(RondoError):
+    """One round's claim did not go through."""
+
+    exit_code = 76
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,47 +51,107 @@ class Claimer:
 
     def __init__(self, chain: Chain, artifacts: Artifacts, account: Address) -> None:
         self._chain, self._artifacts, self._account = chain, artifacts, account
-        self._nothing: set[RoundId] = set()  # decided, and nothing is due
-        self.problems: dict[RoundId, RondoError] = {}
+        self._nothing: set[tuple[RoundId, PayBasis, tuple[Hash, int] | None]] = set()  # decided so, nothing is due
+        self._problems = Problems()
+
+    @property
+    def problems(self) -> dict[RoundId, RondoError]:
+        """Rounds whose pay could not be proved or taken so far, and why."""
+        return self._problems.errors
 
     def due(self, state: State, rounds: Iterable[RoundId]) -> list[Payment]:
-        """Payments that can be taken now. A round whose rewards cannot be proved is left out, and is in ``problems``."""
+        """Payments that the contract would make now, as far as anybody can tell beforehand.
+
+        A round whose rewards cannot be proved, or are more than the contract pays, is left out and is in ``problems``;
+        it is looked at again after a pause in chain time that doubles with each failure.
+        """
         found = []
         for round_id in rounds:
             round_ = state.rounds[round_id]
-            if round_id in self._nothing or not self._can_be_paid(round_):
+            if not self._can_be_paid(round_):
+                self._problems.clear(round_id)
+                continue
+            if _decision(round_) in self._nothing or self._problems.rests(round_id, state.now):
                 continue
             try:
                 payment = self._payment(round_, state.federations[round_.federation])
             except RondoError as error:
-                self.problems[round_id] = error
-                continue
-            self.problems.pop(round_id, None)
-            if payment is None:
-                self._nothing.add(round_id)
+                self._problems.add(round_id, error, state.now)
+            except Exception as error:  # whatever strangers' bytes do to a reader, it is one round's problem
+                self._problems.add(round_id, _unread(round_, error), state.now)
             else:
-                found.append(payment)
+                if payment is None:
+                    self._nothing.add(_decision(round_))
+                    self._problems.clear(round_id)
+                else:
+                    found.append(payment)
         return found
 
-    def take(self, payments: Sequence[Payment]) -> None:
-        """Send one transaction for all of ``payments``; what somebody else claimed meanwhile is passed over.
+    def take(self, payments: Sequence[Payment], now: int) -> list[Payment]:
+        """Claim ``payments``, batch by batch and each token apart; return those that went through.
+
+        Where the contract or the token refuses a batch, its payments are claimed one by one. What fails is in
+        ``problems`` and rests for a while from ``now``, chain seconds; what somebody else claimed meanwhile is passed
+        over.
 
         Raises:
-            ChainError: It did not go through.
+            KeyError_: The chain was opened without an account.
         """
-        if len(payments) > 1:
-            self._chain.claim_batch([payment.claim for payment in payments])
-            return
-        for payment in payments:
-            claim = payment.claim
-            try:
-                if payment.basis is PayBasis.TIME:
-                    self._chain.claim_by_time(claim.round, claim.client)
-                else:
-                    self._chain.claim(claim.round, claim.client, claim.amount, claim.proof)
-            except TransactionReverted as error:
-                if error.name != "AlreadyPaid":
-                    raise
+        taken: list[Payment] = []
+        for batch in _batches(payments):
+            taken += self._take(batch, now)
+        return taken
+
+    def is_settled(self, round_: RoundState) -> bool:
+        """Whether the account has its pay of ``round_``, or none is owed that the contract would pay.
+
+        What is owed by a decided round is known once ``due`` has looked at it.
+        """
+        mine = round_.update_of(self._account)
+        if mine is None or mine.paid is not None or round_.basis is PayBasis.NOTHING:
+            return True
+        return _decision(round_) in self._nothing or isinstance(self.problems.get(round_.id), ClaimRefused)
+
+    # --- taking ---
+
+    def _take(self, batch: Sequence[Payment], now: int) -> list[Payment]:
+        try:
+            paid = self._send(batch)
+        except ChainUnavailable as error:  # asking once for each would only take longer
+            self._note(batch, error, now)
+            return []
+        except ChainError as error:  # a hostile token can revert with any error's name
+            if len(batch) == 1:
+                self._note(batch, _failed(batch[0], error), now)
+                return []
+            return [one for payment in batch for one in self._take([payment], now)]
+        for payment in batch:
+            self._problems.clear(payment.claim.round)
+        return list(batch) if paid else []
+
+    def _send(self, batch: Sequence[Payment]) -> bool:
+        """Send one transaction; False where somebody else has claimed the one payment of ``batch``."""
+        if len(batch) > 1:
+            self._chain.claim_batch([payment.claim for payment in batch])
+            return True
+        payment = batch[0]
+        claim = payment.claim
+        try:
+            if payment.basis is PayBasis.TIME:
+                self._chain.claim_by_time(claim.round, claim.client)
+            else:
+                self._chain.claim(claim.round, claim.client, claim.amount, claim.proof)
+        except TransactionReverted as error:
+            if error.name != "AlreadyPaid":
+                raise
+            return False
+        return True
+
+    def _note(self, batch: Sequence[Payment], error: RondoError, now: int) -> None:
+        for payment in batch:
+            self._problems.add(payment.claim.round, error, now)
+
+    # --- finding ---
 
     def _can_be_paid(self, round_: RoundState) -> bool:
         mine = round_.update_of(self._account)
@@ -91,9 +166,64 @@ class Claimer:
             claim = RewardClaim(round_.id, self._account, 0)
             return Payment(round_.index, PayBasis.TIME, amount, token, claim) if amount else None
         rewards = self._artifacts.rewards(round_, federation)
-        amount = dict(rewards).get(self._account, 0)
+        amount = self._payable(round_, [one for client, one in rewards if client == self._account and one > 0])
         if amount == 0:
             return None
         proof = rewards_tree(round_.id, rewards).proof(leaf(round_.id, self._account, amount))
         claim = RewardClaim(round_.id, self._account, amount, tuple(proof))
         return Payment(round_.index, PayBasis.RESULT, amount, token, claim)
+
+    def _payable(self, round_: RoundState, amounts: Sequence[int]) -> int:
+        """The largest of ``amounts`` that the contract pays, 0 where there are none.
+
+        Raises:
+            ClaimRefused: It pays none of them.
+        """
+        mine = round_.update_of(self._account)
+        record = 0 if mine is None else round_.terms.reward_per_milli * mine.millis
+        left = (round_.rewards[1] if round_.rewards else 0) - round_.paid_clients
+        payable = [amount for amount in amounts if amount <= min(record, left)]
+        if payable or not amounts:
+            return max(payable, default=0)
+        amount = min(amounts)
+        limit = f"at most {record} by its milliseconds" if amount > record else f"no more than the {left} that are left"
+        raise ClaimRefused(
+            f"Round {round_.index} of {_short(round_)} promises {self._account} {amount} base units that the contract"
+            " will not pay.",
+            f"It pays {limit}: the result is wrong, and those who decide on it let it stand.",
+            "Nobody can mend this round; think again before you train for this federation.",
+        )
+
+
+def _batches(payments: Sequence[Payment]) -> Iterator[list[Payment]]:
+    by_token: dict[Address, list[Payment]] = {}
+    for payment in payments:
+        by_token.setdefault(payment.token, []).append(payment)
+    for alike in by_token.values():
+        for start in range(0, len(alike), BATCH):
+            yield alike[start : start + BATCH]
+
+
+def _decision(round_: RoundState) -> tuple[RoundId, PayBasis, tuple[Hash, int] | None]:
+    """What the round owes follows from this; a reorganised chain can decide otherwise."""
+    return round_.id, round_.basis, round_.rewards
+
+
+def _short(round_: RoundState) -> str:
+    return f"federation 0x{round_.federation.hex()[:8]}…"
+
+
+def _failed(payment: Payment, error: ChainError) -> ClaimFailed:
+    return ClaimFailed(
+        f"Round {payment.index}: {payment.amount} base units of token {payment.token} could not be claimed.",
+        error.what,
+        error.do or "Other rounds are not held up. Claim this one again later: unclaimed pay never expires.",
+    )
+
+
+def _unread(round_: RoundState, error: Exception) -> ClaimFailed:
+    return ClaimFailed(
+        f"The rewards of round {round_.index} of {_short(round_)} cannot be read.",
+        f"{type(error).__name__}: {str(error)[:200]}",
+        "Other rounds are not held up. Report this, with the round's id.",
+    )

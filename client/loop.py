@@ -24,13 +24,12 @@ _SLICE_SECONDS = 0.2  # how long a request to stop may wait
 def run_worker(
     worker: ClientWorker,
     *,
-    rounds: int,
     poll_seconds: float,
     stopped: Callable[[], bool],
     say: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Step ``worker`` until it saw ``rounds`` rounds through (0: for ever) or ``stopped()`` says so.
+    """Step ``worker`` until it is done with its rounds, their pay included, or ``stopped()`` says so.
 
     A refused round is said and passed over; a node or store that does not answer is said once and asked again.
 
@@ -54,7 +53,7 @@ def run_worker(
         if done is not None:
             say(done)
             continue
-        if rounds and worker.finished >= rounds and not trouble:
+        if worker.is_done and not trouble:
             return
         _wait(poll_seconds, stopped, sleep)
 

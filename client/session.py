@@ -64,7 +64,7 @@ def run_client(
                 done = worker.step()
                 say(done or "nothing to do now")
             else:
-                run_worker(worker, rounds=rounds, poll_seconds=settings.poll_seconds, stopped=stopped, say=say)
+                run_worker(worker, poll_seconds=settings.poll_seconds, stopped=stopped, say=say)
     except Timeout:
         raise InvalidInput(
             f"A client of {worker.account} runs already with the home {settings.home}.",
@@ -82,7 +82,7 @@ def claim_rounds(config: Path | None, references: Sequence[str]) -> tuple[Addres
 
     Raises:
         UnknownRound: There is no such round. SettingsError, ChainError, KeyError_: The outside does not work.
-        RondoError: Nothing could be claimed; the first problem.
+        RondoError: Pay is due but none could be claimed; the first problem.
     """
     settings = load_settings(config)
     chain = open_chain(settings, with_key=True)
@@ -91,11 +91,10 @@ def claim_rounds(config: Path | None, references: Sequence[str]) -> tuple[Addres
     state = chain.state()
     wanted = [resolve_round(state, settings.federation, text) for text in references] or list(state.rounds)
     claimer = Claimer(chain, Artifacts(open_content(settings), chain.chain_id, chain.contract), chain.account)
-    payments = claimer.due(state, dict.fromkeys(wanted))
+    payments = claimer.take(claimer.due(state, dict.fromkeys(wanted)), state.now)
     problems = list(claimer.problems.values())
     if problems and not payments:
         raise problems[0]
-    claimer.take(payments)
     return chain.account, payments, [str(problem) for problem in problems]
 
 

@@ -83,6 +83,8 @@ class ClientWorker:
         self._claimer = Claimer(chain, self._artifacts, self.account)
         self.outbox = Outbox(self._home / "outbox")
         self.finished = 0  # rounds that this worker saw through
+        self.awaiting_pay = 0  # of the rounds it worked on, those that may still pay; as of the last whole pass
+        self._worked_on: set[RoundId] = set()
         self._refused: set[RoundId] = set()
         self._said: set[str] = set()
 
@@ -98,10 +100,14 @@ class ClientWorker:
         """
         state = self._chain.state()
         federation = resolve_federation(state, self._federation)
-        open_entries = [entry for entry in self.outbox.entries() if not entry.stage.is_done]
-        for entry in open_entries:
-            round_ = state.rounds.get(entry.round)
-            done = self._advance(entry, round_, federation) if round_ is not None else None
+        open_entries = [
+            (entry, state.rounds[entry.round])
+            for entry in self.outbox.entries()
+            if not entry.stage.is_done and entry.round in state.rounds  # a reorganised chain may have lost the round
+        ]
+        self._worked_on.update(round_.id for _, round_ in open_entries)
+        for entry, round_ in open_entries:
+            done = self._advance(entry, round_, federation)
             if done is not None:
                 return done
         if self._rounds == 0 or self.finished + len(open_entries) < self._rounds:
@@ -109,6 +115,14 @@ class ClientWorker:
             if done is not None:
                 return done
         return self._claim(state, federation) if self._claims else None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do in the rounds that it was to take part in.
+
+        Each has been seen through and, where this worker claims, has paid all that it owes this account.
+        """
+        return 0 < self._rounds <= self.finished and not self.awaiting_pay
 
     # --- an update that exists ---
 
@@ -256,12 +270,13 @@ class ClientWorker:
     # --- pay ---
 
     def _claim(self, state: State, federation: FederationState) -> str | None:
-        payments = self._claimer.due(state, federation.rounds)
+        payments = self._claimer.take(self._claimer.due(state, federation.rounds), state.now)
         for error in self._claimer.problems.values():
             self._say_once(str(error))
+        worked_on = (state.rounds[one] for one in self._worked_on if one in state.rounds)
+        self.awaiting_pay = sum(not self._claimer.is_settled(round_) for round_ in worked_on)
         if not payments:
             return None
-        self._claimer.take(payments)
         rounds = ", ".join(str(payment.index) for payment in payments)
         return f"claimed {sum(payment.amount for payment in payments)} base units for round {rounds}"
 

@@ -16,19 +16,21 @@ from client.feedback import FeedbackStore, decode_residual
 from client.loop import run_worker
 from client.outbox import Stage
 from client.policy import Policy, RoundRefused
+from client.problems import FIRST_PAUSE_SECONDS
 from client.quantise import quantise
 from client.trainer import Trained, train
 from client.worker import LAST_CALL_SECONDS, ClientWorker, SecondClient
 from network.memory_chain import MemoryChain
 from network.store import fetch
+from processor.round import Derivation
 from protocol.cid import RAW, block_cid, directory_cid
-from protocol.errors import ChainUnavailable, InvalidInput, KeyError_, NotFinite
+from protocol.errors import ChainUnavailable, InvalidInput, KeyError_, NotFinite, TransactionReverted
 from protocol.merkle import MerkleTree, admission_leaf
 from protocol.model import Model, decode_model
 from protocol.report import derived_hash, encode_derived
 from protocol.task import Task, Training
 from protocol.terms import PayBasis, Phase
-from protocol.types import Digest
+from protocol.types import Digest, RoundId
 from protocol.unixfs import Block
 from protocol.update import decode_update
 from tests.client.conftest import blobs
@@ -415,6 +417,8 @@ def test_rewards_that_nobody_can_prove_are_named_once_and_stay_due(world: World,
     steps(alice.step)
     assert sum("cannot be proved" in line for line in said) == 1
     world.store.blocks[directory_cid(mine.digest)] = block
+    assert steps(alice.step) == []  # looking is not free, and nothing is lost by waiting
+    world.ledger.advance(FIRST_PAUSE_SECONDS)
     assert "claimed" in steps(alice.step)[0]
 
 
@@ -441,6 +445,29 @@ def test_several_rounds_are_claimed_in_one_transaction(world: World, home: Path)
     assert world.ledger.block == before + 1
 
 
+def test_a_claim_that_reverts_does_not_end_the_worker(
+    world: World, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    alice = worker(world, home, say=said.append)
+    round_id = world.launch(max_updates=1)
+    steps(alice.step)
+    world.settle(round_id)
+
+    def refuse(*_: Any) -> Any:
+        raise TransactionReverted("NoReason")
+
+    monkeypatch.setattr(alice._chain, "claim", refuse)
+    assert ["was merged" in line for line in steps(alice.step)] == [True]
+    assert sum("NoReason" in line for line in said) == 1
+    second = world.launch(max_updates=1)
+    assert "committed" in steps(alice.step)[0]
+    monkeypatch.undo()
+    world.settle(second)
+    world.ledger.advance(2 * FIRST_PAUSE_SECONDS)  # it was tried, and refused, again meanwhile
+    assert "for round 1, 2" in steps(alice.step)[1]
+
+
 # --- the loop ---
 
 
@@ -454,9 +481,90 @@ def test_the_loop_ends_after_its_rounds_and_begins_no_other(world: World, home: 
             world.settle(round_ids[-1])
             round_ids.append(world.launch(max_updates=1))
 
-    run_worker(alice, rounds=1, poll_seconds=0.1, stopped=lambda: False, say=said.append, sleep=organization)
+    run_worker(alice, poll_seconds=0.1, stopped=lambda: False, say=said.append, sleep=organization)
     assert len(world.submissions(ALICE)) == 1
     assert "claimed" in said[-1]
+
+
+def rejected(world: World, alice: ClientWorker, home: Path) -> tuple[RoundId, Derivation]:
+    """A round that carol rejects, with her own result not yet revealed."""
+    round_id = world.launch()
+    bob = worker(world, home, BOB)
+    for one in (alice, bob, alice):
+        steps(one.step)
+    honest, cheating = world.derive(round_id), world.derive(round_id, refuse=frozenset([ALICE]))
+    world.settle(round_id, cheating, attested=honest)
+    return round_id, honest
+
+
+def test_the_loop_does_not_end_before_a_rejected_rounds_pay_is_decided_and_taken(world: World, home: Path) -> None:
+    alice = worker(world, home, rounds=1)
+    round_id, honest = rejected(world, alice, home)
+    assert len(steps(alice.step)) == 1
+    assert alice.finished == 1
+    said: list[str] = []
+    waits: list[float] = []
+
+    def reveal(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            derived = honest.derived
+            world.chain(CAROL).reveal(
+                round_id, derived.model, derived_hash(derived), derived.rewards_root, derived.rewards_total
+            )
+
+    run_worker(alice, poll_seconds=0.1, stopped=lambda: len(waits) > 9, say=said.append, sleep=reveal)
+    assert len(waits) == 3
+    assert "claimed 1440 base units" in said[-1]
+
+
+def test_the_loop_waits_for_pay_that_comes_by_time_where_nobody_reveals(world: World, home: Path) -> None:
+    alice = worker(world, home, rounds=1)
+    round_id, _ = rejected(world, alice, home)
+    said: list[str] = []
+
+    def wait(_: float) -> None:
+        world.ledger.advance_to(world.round(round_id).reveal_ends or 0)
+
+    run_worker(alice, poll_seconds=0.1, stopped=lambda: False, say=said.append, sleep=wait)
+    assert f"claimed {700 * TERMS.reward_per_milli} base units" in said[-1]
+
+
+def test_the_loop_waits_for_no_pay_where_claims_are_off(world: World, home: Path) -> None:
+    alice = worker(world, home, rounds=1, claims=False)
+    rejected(world, alice, home)
+    waits: list[float] = []
+    run_worker(alice, poll_seconds=0.1, stopped=lambda: bool(waits), say=lambda line: None, sleep=waits.append)
+    assert waits == []
+
+
+def test_a_round_that_vanished_from_the_chain_does_not_count(
+    world: World, home: Path, softmax_regression: Callable[[], Model]
+) -> None:
+    world.close(world.launch())
+    world.launch()
+    steps(worker(world, home, rounds=1).step)  # alice has an update of round 2
+    other = World(TASK, softmax_regression())  # after a reorganisation: there is no round 2 yet
+    round_id = other.launch(max_updates=1)
+    alice = worker(other, home, rounds=1)
+    assert [entry.index for entry in alice.outbox.entries()] == [2]
+    said: list[str] = []
+
+    def organization(_: float) -> None:
+        if other.round(round_id).phase is Phase.SETTLEMENT:
+            other.settle(round_id)
+
+    waits = iter(range(9))
+    run_worker(
+        alice,
+        poll_seconds=0.1,
+        stopped=lambda: next(waits, None) is None,
+        say=said.append,
+        sleep=organization,
+    )
+    assert "committed" in said[0]
+    assert "for round 1" in said[-1]
+    assert next(waits, None) is not None, "the loop did not end by itself"
 
 
 def test_the_loop_waits_out_a_node_that_does_not_answer_and_says_so_once(
@@ -474,7 +582,7 @@ def test_the_loop_waits_out_a_node_that_does_not_answer_and_says_so_once(
         return state()
 
     monkeypatch.setattr(alice._chain, "state", flaky)
-    run_worker(alice, rounds=1, poll_seconds=0.1, stopped=lambda: len(waits) > 4, say=said.append, sleep=waits.append)
+    run_worker(alice, poll_seconds=0.1, stopped=lambda: len(waits) > 4, say=said.append, sleep=waits.append)
     assert sum("does not answer" in line for line in said) == 1
     assert any("committed" in line for line in said)
 
@@ -484,7 +592,7 @@ def test_a_refused_round_does_not_end_the_loop(world: World, home: Path) -> None
     said: list[str] = []
     waits: list[float] = []
     alice = worker(world, home)
-    run_worker(alice, rounds=0, poll_seconds=0.1, stopped=lambda: bool(waits), say=said.append, sleep=waits.append)
+    run_worker(alice, poll_seconds=0.1, stopped=lambda: bool(waits), say=said.append, sleep=waits.append)
     assert "challenge window" in said[0]
     world.close(refused)
     world.launch()

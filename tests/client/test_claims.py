@@ -1,0 +1,364 @@
+"""Taking pay: no round, federation or token keeps the pay of another from the client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import client.session
+from client.artifacts import Artifacts
+from client.claims import BATCH, Claimer, ClaimFailed, ClaimRefused
+from client.problems import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
+from client.session import claim_rounds
+from network.chain import Receipt, RewardClaim
+from network.memory_chain import MemoryChain
+from network.memory_ledger import MemoryLedger
+from network.memory_store import MemoryStore
+from network.store import publish
+from protocol.errors import ChainUnavailable, InsufficientFunds, TransactionReverted
+from protocol.report import Derived, Statement, UpdateVerdict, derived_hash, encode_report
+from protocol.rewards import rewards_tree
+from protocol.state import State
+from protocol.task import Task, encode_task
+from protocol.terms import FederationTerms, PayBasis, Settlement
+from protocol.types import ZERO_HASH, Address, Digest, FederationId, Hash, RoundId, address, hex32
+from tests.client.world import ACME, ALICE, BOB, FORFEITS, TERMS, TOKEN
+
+OTHER_TOKEN = address("0x" + "9" * 40)
+MILLIS = 100
+RECORD = MILLIS * TERMS.reward_per_milli  # the most that one update of these tests can be paid
+
+
+class Moody(MemoryChain):
+    """A chain that refuses some rounds' claims, or every claim while it is out."""
+
+    def __init__(self, ledger: MemoryLedger, account: Address) -> None:
+        super().__init__(ledger, account)
+        self.refuses: dict[RoundId, Exception] = {}
+        self.sent: list[int] = []  # items of every transaction that was tried
+
+    def _ask(self, rounds: Sequence[RoundId]) -> None:
+        self.sent.append(len(rounds))
+        for one in rounds:
+            if one in self.refuses:
+                raise self.refuses[one]
+
+    def claim(self, round: RoundId, client: Address, amount: int, proof: Sequence[Hash]) -> Receipt:
+        self._ask([round])
+        return super().claim(round, client, amount, proof)
+
+    def claim_by_time(self, round: RoundId, client: Address) -> Receipt:
+        self._ask([round])
+        return super().claim_by_time(round, client)
+
+    def claim_batch(self, claims: Sequence[RewardClaim]) -> Receipt:
+        self._ask([one.round for one in claims])
+        return super().claim_batch(claims)
+
+
+class Rounds:
+    """Unaudited federations of acme's, in which alice and bob have updates and acme's word decides pay."""
+
+    def __init__(self) -> None:
+        self.ledger, self.store = MemoryLedger(), MemoryStore()
+        self.acme = MemoryChain(self.ledger, ACME)
+        self.chain = Moody(self.ledger, ALICE)
+        self.claimer = Claimer(
+            self.chain, Artifacts(self.store, self.ledger.chain_id, self.ledger.contract), self.chain.account or ALICE
+        )
+
+    def federation(self, token: Address = TOKEN, salt: int = 0) -> FederationId:
+        self.ledger.mint(token, ACME, 10**12)
+        task = publish(self.store, encode_task(Task("pay", publication_seconds=30)))
+        terms = FederationTerms(token, task, Digest(b"\7" * 32), FORFEITS, 0, ZERO_HASH, ())
+        return self.acme.create_federation(Hash(salt.to_bytes(32, "big")), terms)
+
+    def round(self, federation: FederationId, *, millis: int = MILLIS, **change: Any) -> RoundId:
+        """A round that closed with an update of alice and one of bob."""
+        head = self.ledger.state().federations[federation].head
+        terms = replace(TERMS, max_updates=2, attestation_fee=0, **change)
+        round_id = self.acme.launch_round(federation, head, terms)
+        self.ledger.advance(10)
+        for account in (ALICE, BOB):
+            MemoryChain(self.ledger, account).submit_update(round_id, Digest(account.encode()[:32]), millis)
+        return round_id
+
+    def settle(
+        self, round_id: RoundId, *rewards: tuple[Address, int], total: int | None = None, publish_report: bool = True
+    ) -> Derived:
+        """Settle by what acme says are the rewards; the challenge window passes."""
+        round_ = self.ledger.state().rounds[round_id]
+        rows = tuple(
+            UpdateVerdict(client, Digest(client.encode()[:32]), MILLIS, "accepted", "", 1, 1, 1, MILLIS, amount)
+            for client, amount in rewards
+        )
+        root = rewards_tree(round_id, rewards).root
+        total = sum(amount for _, amount in rewards) if total is None else total
+        base, said = round_.base, round_.updates_hash
+        derived = Derived(
+            round_.federation, round_id, base, said, "fedavg", base, len(rows), 0, False, rows, root, total
+        )
+        report = publish(self.store if publish_report else MemoryStore(), encode_report(derived, Statement({}, "test")))
+        self.acme.settle(round_id, Settlement(said, base, report, derived_hash(derived), root, total))
+        self.ledger.advance(TERMS.challenge_seconds)
+        return derived
+
+    def paying(self, federation: FederationId, amount: int = RECORD) -> RoundId:
+        """A round that owes alice ``amount`` by result."""
+        round_id = self.round(federation)
+        self.settle(round_id, (ALICE, amount), (BOB, 1))
+        return round_id
+
+    def state(self) -> State:
+        return self.ledger.state()
+
+    def paid(self, round_id: RoundId) -> int | None:
+        mine = self.state().rounds[round_id].update_of(ALICE)
+        return None if mine is None else mine.paid
+
+    def claim(self) -> list[RoundId]:
+        state = self.state()
+        taken = self.claimer.take(self.claimer.due(state, state.rounds), state.now)
+        return [payment.claim.round for payment in taken]
+
+
+@pytest.fixture
+def rounds() -> Rounds:
+    return Rounds()
+
+
+# --- what the contract would refuse is not sent ---
+
+
+def test_a_round_that_promises_more_than_the_contract_pays_is_named_and_blocks_no_other(rounds: Rounds) -> None:
+    federation = rounds.federation()
+    good, poisoned, later = (rounds.paying(federation, amount) for amount in (RECORD, RECORD + 1, 5))
+    assert rounds.claim() == [good, later]
+    assert [rounds.paid(one) for one in (good, poisoned, later)] == [RECORD, None, 5]
+    [problem] = rounds.claimer.problems.values()
+    assert isinstance(problem, ClaimRefused)
+    assert "Round 2" in str(problem)
+    assert f"{RECORD + 1} base units" in str(problem)
+    assert f"at most {RECORD}" in str(problem)
+    assert rounds.chain.sent == [2]
+
+
+def test_a_round_whose_money_others_have_taken_is_named(rounds: Rounds) -> None:
+    round_id = rounds.round(rounds.federation())
+    rounds.settle(round_id, (ALICE, RECORD), (BOB, RECORD), total=RECORD + 7)  # acme's total is too low
+    tree = rewards_tree(round_id, [(ALICE, RECORD), (BOB, RECORD)])
+    state = rounds.state()
+    [payment] = rounds.claimer.due(state, [round_id])
+    assert payment.amount == RECORD
+    bobs = replace(payment.claim, client=BOB, proof=tuple(tree.proof(_leaf(round_id, BOB, RECORD))))
+    rounds.chain.claim_batch([bobs])
+    assert rounds.claimer.due(rounds.state(), [round_id]) == []
+    assert "the 7 that are left" in str(rounds.claimer.problems[round_id])
+
+
+def _leaf(round_id: RoundId, account: Address, amount: int) -> Hash:
+    from protocol.merkle import leaf
+
+    return leaf(round_id, account, amount)
+
+
+def test_of_two_rows_for_one_client_the_larger_that_can_be_paid_is_taken(rounds: Rounds) -> None:
+    round_id = rounds.round(rounds.federation())
+    rounds.settle(round_id, (ALICE, 5), (ALICE, RECORD + 1), (ALICE, 9), (ALICE, 0))
+    assert rounds.claim() == [round_id]
+    assert rounds.paid(round_id) == 9
+
+
+def test_what_breaks_a_reader_is_a_problem_of_its_round_alone(rounds: Rounds, monkeypatch: pytest.MonkeyPatch) -> None:
+    federation = rounds.federation()
+    broken, good = rounds.paying(federation), rounds.paying(federation)
+    read = rounds.claimer._artifacts.rewards
+
+    def rewards(round_: Any, federation: Any) -> Any:
+        if round_.id == broken:
+            raise OverflowError("beyond int64")
+        return read(round_, federation)
+
+    monkeypatch.setattr(rounds.claimer._artifacts, "rewards", rewards)
+    assert rounds.claim() == [good]
+    assert "beyond int64" in str(rounds.claimer.problems[broken])
+
+
+# --- what the contract refuses after all ---
+
+
+def test_a_claim_that_reverts_is_named_and_the_others_of_its_batch_are_paid(rounds: Rounds) -> None:
+    federation = rounds.federation()
+    first, second, third = (rounds.paying(federation) for _ in range(3))
+    rounds.chain.refuses[second] = TransactionReverted("InvalidProof", (b"\1" * 32,))
+    assert rounds.claim() == [first, third]
+    assert rounds.chain.sent == [3, 1, 1, 1]
+    [problem] = rounds.claimer.problems.values()
+    assert isinstance(problem, ClaimFailed)
+    assert "Round 2" in str(problem)
+    assert "InvalidProof" in str(problem)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TransactionReverted("NoReason"),
+        InsufficientFunds("The token lies about balances."),  # as a hostile token can revert
+        ChainUnavailable("The node answered with an error: out of gas."),
+    ],
+)
+def test_a_token_that_cannot_be_moved_blocks_no_other(rounds: Rounds, error: Exception) -> None:
+    first, second = rounds.federation(TOKEN), rounds.federation(OTHER_TOKEN, salt=1)
+    bad = [rounds.paying(first) for _ in range(2)]
+    good = [rounds.paying(second) for _ in range(2)]
+    rounds.chain.refuses = dict.fromkeys(bad, error)
+    assert rounds.claim() == good
+    assert set(rounds.claimer.problems) == set(bad)
+    rounds.chain.refuses.clear()
+    rounds.ledger.advance(FIRST_PAUSE_SECONDS)
+    assert rounds.claim() == bad
+    assert rounds.claimer.problems == {}
+
+
+def test_a_node_that_does_not_answer_is_not_asked_for_every_round(rounds: Rounds) -> None:
+    federation = rounds.federation()
+    due = [rounds.paying(federation) for _ in range(3)]
+    rounds.chain.refuses[due[0]] = ChainUnavailable("The node does not answer.")
+    assert rounds.claim() == []
+    assert rounds.chain.sent == [3]
+
+
+def test_many_rounds_are_claimed_in_bounded_batches(rounds: Rounds) -> None:
+    federation = rounds.federation()
+    due = [rounds.paying(federation) for _ in range(BATCH + 2)]
+    assert rounds.claim() == due
+    assert rounds.chain.sent == [BATCH, 2]
+
+
+def test_what_somebody_else_claimed_meanwhile_is_neither_taken_nor_a_problem(rounds: Rounds) -> None:
+    round_id = rounds.paying(rounds.federation())
+    state = rounds.state()
+    payments = rounds.claimer.due(state, [round_id])
+    MemoryChain(rounds.ledger, BOB).claim_batch([payments[0].claim])
+    assert rounds.claimer.take(payments, state.now) == []
+    assert rounds.claimer.problems == {}
+
+
+# --- pauses ---
+
+
+def test_a_problem_is_looked_at_again_after_pauses_that_double(rounds: Rounds, monkeypatch: pytest.MonkeyPatch) -> None:
+    round_id = rounds.round(rounds.federation())
+    derived = rounds.settle(round_id, (ALICE, 5), publish_report=False)
+    asked: list[int] = []
+    read = rounds.claimer._artifacts.rewards
+
+    def rewards(*arguments: Any) -> Any:
+        asked.append(rounds.ledger.now)
+        return read(*arguments)
+
+    monkeypatch.setattr(rounds.claimer._artifacts, "rewards", rewards)
+    pause = FIRST_PAUSE_SECONDS
+    rounds.claim()
+    for _ in range(10):
+        rounds.claim()
+        rounds.ledger.advance(pause - 1)
+        rounds.claim()
+        before = len(asked)
+        rounds.ledger.advance(1)
+        rounds.claim()
+        assert len(asked) == before + 1
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+    assert pause == LONGEST_PAUSE_SECONDS
+    publish(rounds.store, encode_report(derived, Statement({}, "test")))
+    rounds.ledger.advance(LONGEST_PAUSE_SECONDS)
+    assert rounds.claim() == [round_id]
+    assert rounds.claimer.problems == {}
+
+
+def test_a_claim_that_reverts_is_not_sent_at_every_poll(rounds: Rounds) -> None:
+    round_id = rounds.paying(rounds.federation())
+    rounds.chain.refuses[round_id] = TransactionReverted("NoReason")
+    rounds.claim()
+    rounds.claim()
+    assert rounds.chain.sent == [1]
+    rounds.ledger.advance(FIRST_PAUSE_SECONDS)
+    rounds.claim()
+    rounds.ledger.advance(FIRST_PAUSE_SECONDS)
+    rounds.claim()
+    assert rounds.chain.sent == [1, 1]
+    rounds.ledger.advance(FIRST_PAUSE_SECONDS)
+    rounds.claim()
+    assert rounds.chain.sent == [1, 1, 1]
+
+
+# --- whether a round is settled with the account ---
+
+
+def test_a_round_is_settled_once_it_paid_owes_nothing_or_can_never_pay(rounds: Rounds) -> None:
+    federation = rounds.federation()
+    paying, poisoned = rounds.paying(federation), rounds.paying(federation, RECORD + 1)
+    nothing = rounds.round(federation)
+    rounds.settle(nothing, (BOB, 1))
+    by_time = rounds.round(federation, millis=0)
+    rounds.ledger.advance_to(rounds.state().rounds[by_time].settlement_ends)
+    running = rounds.round(federation)
+
+    def settled() -> list[bool]:
+        return [
+            rounds.claimer.is_settled(rounds.state().rounds[one])
+            for one in (paying, poisoned, nothing, by_time, running)
+        ]
+
+    assert settled() == [False] * 5
+    rounds.claim()
+    assert settled() == [True, True, True, True, False]
+
+
+def test_a_problem_that_may_pass_leaves_the_round_open(rounds: Rounds) -> None:
+    round_id = rounds.round(rounds.federation())
+    rounds.settle(round_id, (ALICE, 5), publish_report=False)
+    rounds.claim()
+    assert not rounds.claimer.is_settled(rounds.state().rounds[round_id])
+
+
+# --- rondo claim ---
+
+
+@pytest.fixture
+def claim_all(rounds: Rounds, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    settings = SimpleNamespace(federation=None)
+    monkeypatch.setattr(client.session, "load_settings", lambda config: settings)
+    monkeypatch.setattr(client.session, "open_chain", lambda settings, with_key: rounds.chain)
+    monkeypatch.setattr(client.session, "open_content", lambda settings: rounds.store)
+    return lambda *references: claim_rounds(Path("rondo.toml"), references)
+
+
+def test_the_command_claims_past_every_failure_and_says_what_failed(
+    rounds: Rounds, claim_all: Callable[..., Any]
+) -> None:
+    first, second = rounds.federation(TOKEN), rounds.federation(OTHER_TOKEN, salt=1)
+    poisoned, reverting, good = rounds.paying(first, RECORD + 1), rounds.paying(first), rounds.paying(second)
+    rounds.chain.refuses[reverting] = TransactionReverted("NoReason")
+    account, payments, problems = claim_all()
+    assert account == ALICE
+    assert [(payment.claim.round, payment.basis) for payment in payments] == [(good, PayBasis.RESULT)]
+    assert len(problems) == 2
+    assert rounds.paid(poisoned) is None
+
+
+def test_the_command_fails_where_nothing_could_be_claimed(rounds: Rounds, claim_all: Callable[..., Any]) -> None:
+    reverting = rounds.paying(rounds.federation())
+    rounds.chain.refuses[reverting] = TransactionReverted("NoReason")
+    with pytest.raises(ClaimFailed, match="NoReason"):
+        claim_all(hex32(reverting))
+
+
+def test_the_command_says_so_where_nothing_is_due(rounds: Rounds, claim_all: Callable[..., Any]) -> None:
+    rounds.federation()
+    assert claim_all() == (ALICE, [], [])
