@@ -7,12 +7,13 @@ from pathlib import Path
 
 from network.chain import Chain
 from network.files import make_directory, write_atomic
-from network.store import ContentStore, fetch
-from protocol.cid import directory_cid
-from protocol.errors import ArtifactRefused, ContentError
-from protocol.state import RoundState, UpdateState
+from network.store import ContentStore, probe
+from protocol.state import RoundState
 from protocol.task import Task
 from protocol.types import Address, RoundId
+
+# One look is short, so that little is lost where the window ends during it; the worker looks at every pass.
+LOOK_SECONDS = 2.0
 
 
 class Availability:
@@ -33,37 +34,27 @@ class Availability:
             return frozenset()
 
     def watch(self, round_: RoundState, task: Task) -> None:
-        """Fetch what is public by now and record it. Ends early when the window does.
+        """Look once, briefly, for what is public by now, and record it.
 
-        The chain's clock is read again after every fetch: bytes that came while a slow look was under way, but after
-        the window, are late like any others.
+        The chain's clock is read again after the look: bytes that came while it was under way, but after the window,
+        are late like any others.
 
         Raises:
-            ChainError: The chain does not answer.
+            ChainError: The chain does not answer. StoreUnavailable: The store does not.
         """
         if round_.training_closed_at is None:
             return
         window_ends = round_.training_closed_at + task.publication_seconds
-        seen = set(self.fetched_in_time(round_.id))
-        for update in round_.updates:
-            if self._chain.now() >= window_ends:
-                return
-            if update.client in seen or not self._is_public(update, task) or self._chain.now() >= window_ends:
-                continue
-            seen.add(update.client)
-            make_directory(self._home)
-            write_atomic(self._file(round_.id), json.dumps(sorted(seen)).encode())
-
-    def _is_public(self, update: UpdateState, task: Task) -> bool:
-        try:
-            fetch(self._store, update.digest, task.limits.update_bytes)
-            # Kept here, the bytes can be had by the organization too, whoever its client chose to serve.
-            self._store.keep(directory_cid(update.digest))
-        except ContentError:
-            return False
-        except ArtifactRefused:
-            return True  # the bytes are there; that they are refused is another verdict
-        return True
+        if self._chain.now() >= window_ends:
+            return
+        seen = self.fetched_in_time(round_.id)
+        missing = {update.digest: update.client for update in round_.updates if update.client not in seen}
+        found = probe(self._store, missing, task.limits.update_bytes, LOOK_SECONDS)
+        if not found or self._chain.now() >= window_ends:
+            return
+        make_directory(self._home)
+        fetched = seen | {missing[digest] for digest in found}
+        write_atomic(self._file(round_.id), json.dumps(sorted(fetched)).encode())
 
     def _file(self, round_id: RoundId) -> Path:
         return self._home / f"fetched-{round_id.hex()}.json"

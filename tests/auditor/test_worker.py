@@ -146,7 +146,7 @@ def test_bytes_that_come_during_a_slow_look_are_late(stage: Stage, tmp_path: Pat
     window_ends = closed + stage.task.publication_seconds
 
     class SlowStore(MemoryStore):
-        def get_block(self, cid: Cid) -> bytes:
+        def get_block(self, cid: Cid, seconds: float | None = None) -> bytes:
             if cid.digest == stage.digests["alice"]:
                 stage.ledger.advance_to(window_ends + 5)
                 for update in stage.updates.values():
