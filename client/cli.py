@@ -36,6 +36,9 @@ def run(
             metavar="ADDRESS", help="An auditor that may decide pay: address or keystore file; repeat it, or say 'any'."
         ),
     ] = None,
+    allow_unpaid: Annotated[
+        bool, typer.Option("--allow-unpaid", help="Accept rounds whose terms can pay nothing.")
+    ] = False,
     no_claim: Annotated[bool, typer.Option("--no-claim", help="Leave pay to `rondo claim`.")] = False,
     config: Config = None,
     json_mode: Json = False,
@@ -51,7 +54,7 @@ def run(
     done = run_client(
         config,
         data,
-        policy=_policy(allow_unaudited, trust_auditor or []),
+        policy=_policy(trust_auditor or [], allow_unaudited=allow_unaudited, allow_unpaid=allow_unpaid),
         rounds=rounds,
         once=once,
         claims=not no_claim,
@@ -70,7 +73,10 @@ def claim(
     config: Config = None,
     json_mode: Json = False,
 ) -> None:
-    """Claim what the configured account is owed, by result or by time, in one transaction."""
+    """Claim what the configured account is owed, by result or by time, in as few transactions as go through.
+
+    A round that cannot be claimed is named and holds up no other.
+    """
     from client.session import claim_rounds
     from network.console import Output
 
@@ -86,13 +92,12 @@ def claim(
     output.result(document, lambda: _payments_table(payments))
 
 
-def _policy(allow_unaudited: bool, trusted: list[str]) -> Policy:
+def _policy(trusted: list[str], *, allow_unaudited: bool, allow_unpaid: bool) -> Policy:
     from client.policy import Policy
     from network.keys import named_address
 
-    if "any" in trusted:
-        return Policy(allow_unaudited, None)
-    return Policy(allow_unaudited, frozenset(named_address(text) for text in trusted))
+    auditors = None if "any" in trusted else frozenset(named_address(text) for text in trusted)
+    return Policy(allow_unaudited, auditors, allow_unpaid)
 
 
 def _payment_json(payment: Payment) -> dict[str, Any]:

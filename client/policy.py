@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from protocol.errors import ArithmeticRefused, InvalidInput, RondoError
+from protocol.rewards import credit_millis
 from protocol.state import FederationState, RoundState
 from protocol.task import Task, check_bounds
 from protocol.types import ZERO_HASH, Address
@@ -23,10 +24,12 @@ class Policy:
     Args:
         allow_unaudited: Take part where the organization's word alone decides pay.
         trusted_auditors: Auditors that may decide pay; None trusts any.
+        allow_unpaid: Take part in rounds whose terms can pay nothing.
     """
 
     allow_unaudited: bool = False
     trusted_auditors: frozenset[Address] | None = frozenset()
+    allow_unpaid: bool = False
 
 
 def check_federation(federation: FederationState, policy: Policy) -> None:
@@ -54,29 +57,32 @@ def check_federation(federation: FederationState, policy: Policy) -> None:
         )
 
 
-def check_round(round_: RoundState, federation: FederationState, task: Task, account: Address) -> None:
+def check_round(
+    round_: RoundState, federation: FederationState, task: Task, account: Address, examples: int, policy: Policy
+) -> None:
     """Refuse a round in which an honest update could go unpaid or unmerged.
 
+    Checked in every federation, with p the task's publication window:
+
+    - p < settlement window, or bytes published in time could come too late for the settlement;
+    - the merge cannot overflow, whatever clients send (``protocol.task.check_bounds``);
+    - the account is admitted to the round;
+    - unless ``policy.allow_unpaid``: the rate is above 0, and so is the credit of this client's own planned steps.
+
+    Checked in audited federations only, since elsewhere nobody re-derives and the organization's word decides:
+
+    - p + re-derivation margin < challenge window, or auditors could not contest a wrong result in time;
+    - unless ``policy.allow_unpaid``: the time cap is above 0, or an organization that is silent would pay nothing.
+
+    Args:
+        examples: Examples that the account would train on; those above the task's cap do not count.
+
     Raises:
-        RoundRefused: A window is too short for publication or for auditors, the merge could overflow, or the account
-            is not admitted.
+        RoundRefused: One of these does not hold.
     """
-    terms, p = round_.terms, task.publication_seconds
-    if p >= terms.settlement_seconds:
-        _refuse(
-            round_,
-            f"the settlement window is {terms.settlement_seconds} s, publication takes up to {p} s",
-            "The organization could find updates unavailable that are published in time.",
-        )
-    needed = p + task.rederivation_margin_seconds
-    if federation.terms.is_audited and needed >= terms.challenge_seconds:
-        _refuse(
-            round_,
-            f"the challenge window is {terms.challenge_seconds} s, auditors need more than {needed} s",
-            "Auditors could not contest a wrong result in time.",
-        )
+    _check_windows(round_, task, audited=federation.terms.is_audited)
     try:
-        check_bounds(task, terms.max_updates)
+        check_bounds(task, round_.terms.max_updates)
     except ArithmeticRefused as error:
         _refuse(round_, error.what.rstrip("."), error.why)
     if round_.admission_root != ZERO_HASH and (round_.admission_root, account) not in federation.joined:
@@ -85,6 +91,56 @@ def check_round(round_: RoundState, federation: FederationState, task: Task, acc
             f"{account} has not joined the federation",
             "It admits listed clients only.",
             "Ask the organization for your admission proof and join.",
+        )
+    if not policy.allow_unpaid:
+        _check_pay(round_, task, examples, audited=federation.terms.is_audited)
+
+
+def pay_line(round_: RoundState) -> str:
+    """What the round pays, for people: its rate, both caps and its bond."""
+    terms = round_.terms
+    return (
+        f"{terms.reward_per_milli} base units per ms for up to {terms.max_millis} ms,"
+        f" by time alone for up to {terms.time_cap_millis} ms; bond {terms.bond} base units"
+    )
+
+
+def _check_windows(round_: RoundState, task: Task, *, audited: bool) -> None:
+    terms, p = round_.terms, task.publication_seconds
+    if p >= terms.settlement_seconds:
+        _refuse(
+            round_,
+            f"the settlement window is {terms.settlement_seconds} s, publication takes up to {p} s",
+            "The organization could find updates unavailable that are published in time.",
+        )
+    needed = p + task.rederivation_margin_seconds
+    if audited and needed >= terms.challenge_seconds:
+        _refuse(
+            round_,
+            f"the challenge window is {terms.challenge_seconds} s, auditors need more than {needed} s",
+            "Auditors could not contest a wrong result in time.",
+        )
+
+
+def _check_pay(round_: RoundState, task: Task, examples: int, *, audited: bool) -> None:
+    do = "Wait for a round that pays, or pass --allow-unpaid to train for nothing."
+    terms = round_.terms
+    if terms.reward_per_milli == 0:
+        _refuse(round_, "it pays 0 base units per millisecond", "Whatever is trained earns nothing.", do)
+    if audited and terms.time_cap_millis == 0:
+        _refuse(
+            round_,
+            "it pays 0 milliseconds by time",
+            "An organization that never settles, or auditors that never agree, would leave you without pay.",
+            do,
+        )
+    steps = task.training.planned_steps(min(examples, task.merge.examples_cap))
+    if credit_millis(terms.max_millis, steps, task.credit) == 0:
+        _refuse(
+            round_,
+            f"the task's credit for {steps} steps is 0 ms",
+            f"It credits {task.credit.reference_millis_per_step} ms per step times {task.credit.kappa}, rounded down.",
+            do,
         )
 
 

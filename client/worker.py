@@ -18,7 +18,7 @@ from client.claims import Claimer
 from client.data import Dataset
 from client.feedback import FeedbackStore
 from client.outbox import Entry, Outbox, Stage
-from client.policy import Policy, RoundRefused, check_federation, check_round
+from client.policy import Policy, RoundRefused, check_federation, check_round, pay_line
 from client.trainer import seed_of, train
 from client.update_builder import build_update
 from network.chain import Chain
@@ -225,7 +225,7 @@ class ClientWorker:
             return None
         try:
             task = self._artifacts.task(federation)
-            check_round(round_, federation, task, self.account)
+            check_round(round_, federation, task, self.account, len(self._dataset), self._policy)
             return self._submit(self._work(round_, task), round_)
         except (RoundRefused, ArtifactRefused):
             self._refused.add(round_.id)  # the same again would give the same
@@ -233,7 +233,7 @@ class ClientWorker:
 
     def _work(self, round_: RoundState, task: Task) -> Entry:
         """Train, quantise and write to the outbox; on return the update survives anything."""
-        self._say_once(f"round {round_.index}: training")
+        self._say_once(f"round {round_.index}: training for {pay_line(round_)}")
         base = self._artifacts.base(round_, task)
         trained = train(
             base,

@@ -60,7 +60,7 @@ def test_missing_settings_are_named(config: Path, tmp_path: Path) -> None:
         (
             app,
             ["run", "--help"],
-            ["--data", "--rounds", "--once", "--allow-unaudited", "--trust-auditor", "--no-claim"],
+            ["--data", "--rounds", "--once", "--allow-unaudited", "--allow-unpaid", "--trust-auditor", "--no-claim"],
         ),
         (claims, ["--help"], ["ROUND", "--json"]),
     ],

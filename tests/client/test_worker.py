@@ -109,6 +109,8 @@ def test_auditors_outside_the_owners_list_are_refused_unless_told_otherwise(worl
         ({"settlement_seconds": 30}, "settlement window"),
         ({"challenge_seconds": 90}, "challenge window"),
         ({"max_updates": 1 << 22}, "4194304 updates"),
+        ({"reward_per_milli": 0}, "0 base units"),
+        ({"time_cap_millis": 0}, "by time"),
     ],
 )
 def test_terms_that_could_leave_work_unpaid_are_refused(
@@ -125,6 +127,13 @@ def test_terms_that_could_leave_work_unpaid_are_refused(
 def test_the_boundaries_of_the_windows_are_enough(world: World, home: Path) -> None:
     world.launch(settlement_seconds=31, challenge_seconds=91)
     assert "committed" in (worker(world, home).step() or "")
+
+
+def test_what_a_round_pays_is_said_before_training(world: World, home: Path) -> None:
+    said: list[str] = []
+    world.launch(reward_per_milli=0)
+    worker(world, home, policy=replace(TRUSTING, allow_unpaid=True), say=said.append).step()
+    assert said[0].startswith("round 1: training for 0 base units per ms")
 
 
 def test_a_client_that_is_not_admitted_is_told_so(world: World, home: Path) -> None:
