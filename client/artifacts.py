@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from network.store import ContentStore, fetch, fetch_file
+from network.store import ContentStore, fetch, fetch_file, probe
 from processor.round import derive_round, facts
-from processor.updates import Fetch
 from protocol.cid import RAW, Cid, parse_cid
 from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing, ContentError, RondoError, StoreUnavailable
 from protocol.model import Model, decode_model, decode_weights
@@ -22,6 +21,7 @@ from protocol.types import Address, Digest, Hash
 
 TASK_LIMIT_BYTES = 1024 * 1024  # a page of settings
 REPORT_LIMIT_BYTES = 256 * 1024 * 1024  # one short row an update
+SEARCH_SECONDS = 60.0  # for all updates of a round together, before those not found count as unavailable
 
 
 class RewardsUnknown(RondoError):
@@ -130,7 +130,11 @@ class Artifacts:
         def fetch_update(digest: Digest) -> Mapping[str, bytes]:
             return fetch(self._store, digest, task.limits.update_bytes)
 
-        for absent in self._absences(round_, fetch_update):
+        tried: set[frozenset[Address]] = set()
+        for absent in self._absences(round_, task):
+            if absent in tried:
+                continue
+            tried.add(absent)
             with contextlib.suppress(BlockMissing, BlockCorrupt):
                 derivation = derive_round(what, task, base, fetch_update, absent)
                 if derivation.rewards.root == wanted_root:
@@ -141,18 +145,11 @@ class Artifacts:
             "Ask the auditors or the organization for the round's derived.json; unclaimed pay never expires.",
         )
 
-    def _absences(self, round_: RoundState, fetch_update: Fetch) -> Iterator[frozenset[Address]]:
+    def _absences(self, round_: RoundState, task: Task) -> Iterator[frozenset[Address]]:
         """The sets of unavailable updates that the result may rest on: the report's, then what is missing here."""
         settled = self._settled(round_)
         if settled is not None:
             yield frozenset(one.client for one in settled.updates if one.verdict == "unavailable")
-        yield frozenset(update.client for update in round_.updates if not self._is_there(update.digest, fetch_update))
-
-    def _is_there(self, digest: Digest, fetch_update: Fetch) -> bool:
-        try:
-            fetch_update(digest)
-        except (BlockMissing, BlockCorrupt):
-            return False
-        except ArtifactRefused:
-            return True  # it can be read; that it is refused is a rule's verdict
-        return True
+        digests = [update.digest for update in round_.updates]
+        there = probe(self._store, digests, task.limits.update_bytes, SEARCH_SECONDS)
+        yield frozenset(update.client for update in round_.updates if update.digest not in there)
