@@ -46,7 +46,7 @@ def decode_values(inputs: list[dict[str, Any]], data: bytes) -> list[Any]:
     types = [collapse_if_tuple(item) for item in inputs]
     try:
         values = decode(types, data)
-    except DecodingError as error:
+    except (DecodingError, OverflowError) as error:  # the latter by offsets that no memory has
         raise ValueError(f"{data.hex()} does not decode as ({','.join(types)})") from error
     return [_checksummed(item, value) for item, value in zip(inputs, values, strict=True)]
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eth_abi.abi import encode
-from web3.types import RPCEndpoint
 
 from network.chain import Receipt
 from network.contract_abi import load_contract
 from network.evm_contract import ERC20_ABI, EvmContract
 from network.revert_codec import RevertCodec
-from network.rpc import Rpc
+from network.rpc import Refused, Rpc
 from network.sender import Sender
 from protocol.errors import ChainUnavailable
-from protocol.types import Address, Hash, address
+from protocol.types import Address
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -34,16 +33,18 @@ def transfer_token(url: str, key: LocalAccount, token: Address, to: Address, amo
     """Send ``amount`` base units of ``token`` from ``key`` to ``to``. Raises InsufficientFunds, and as `Sender.send`."""
     rpc, sender = _open(url, key)
     receipt = sender.send(token, EvmContract(rpc, token, ERC20_ABI).encode("transfer", to, amount))
-    return Receipt(Hash(bytes(receipt["transactionHash"])), receipt["gasUsed"], receipt["blockNumber"])
+    return Receipt(receipt.transaction, receipt.gas_used, receipt.block)
 
 
 def fund_gas(url: str, account: Address, wei: int) -> None:
     """Set what ``account`` holds to ``wei`` on a local anvil. Raises ChainUnavailable, also on any other node."""
     rpc = Rpc(url, RevertCodec([]))
-    method = RPCEndpoint("anvil_setBalance")
-    answer = rpc.read(lambda: rpc.web3.provider.make_request(method, [account, hex(wei)]))
-    if "error" in answer:
-        raise ChainUnavailable(f"The node at {url} gives no gas money.", "It is no anvil.", "Send the account coins.")
+    try:
+        rpc.read("anvil_setBalance", lambda _: None, account, hex(wei))
+    except Refused as error:
+        raise ChainUnavailable(
+            f"The node at {url} gives no gas money.", "It is no anvil.", "Send the account coins."
+        ) from error
 
 
 def _open(url: str, key: LocalAccount) -> tuple[Rpc, Sender]:
@@ -54,7 +55,7 @@ def _open(url: str, key: LocalAccount) -> tuple[Rpc, Sender]:
 def _create(url: str, key: LocalAccount, name: str, arguments: bytes) -> Address:
     _, sender = _open(url, key)
     bytecode = bytes.fromhex(load_contract(name).bytecode.removeprefix("0x"))
-    created = sender.send(None, bytecode + arguments)["contractAddress"]
+    created = sender.send(None, bytecode + arguments).created
     if created is None:
         raise ChainUnavailable(f"The deployment of {name} names no address.", "", "Look at the transaction.")
-    return address(created)
+    return created

@@ -30,17 +30,34 @@ class EventCodec:
             log: As ``eth_getLogs`` gives it: topics, data, blockNumber, logIndex, transactionHash.
 
         Raises:
-            LogsIncomplete: The log names an event of ours but does not decode as it.
+            LogsIncomplete: It is no log, or names an event of ours but does not decode as it.
         """
-        topics = [bytes(topic) for topic in log["topics"]]
-        entry = self._by_topic.get(topics[0]) if topics else None
-        if entry is None:
-            return None
+        name = "something"
         try:
-            event = _event(entry, topics[1:], bytes(log["data"]))
-        except (ValueError, TypeError, OverflowError) as error:
-            raise LogsIncomplete(f"A log of {entry['name']} does not decode: {error}.") from error
-        return Logged(event, log["blockNumber"], log["logIndex"], Hash(bytes(log["transactionHash"])))
+            topics = [_bytes(topic) for topic in _field(log, "topics", list, tuple)]
+            entry = self._by_topic.get(topics[0]) if topics else None
+            if entry is None:
+                return None
+            name = entry["name"]
+            event = _event(entry, topics[1:], _bytes(_field(log, "data", bytes)))
+            transaction = _bytes(_field(log, "transactionHash", bytes), 32)
+            return Logged(event, _field(log, "blockNumber", int), _field(log, "logIndex", int), Hash(transaction))
+        except ValueError as error:  # all that the log can be blamed for; a TypeError is a mistake of ours
+            raise LogsIncomplete(f"A log of {name} does not decode: {error}.") from error
+
+
+def _field(log: Mapping[str, Any], name: str, *kinds: type) -> Any:
+    """Return a field of one of these types; a number is not negative, and no bool."""
+    value = log.get(name)
+    if not isinstance(value, kinds) or isinstance(value, bool) or (isinstance(value, int) and value < 0):
+        raise ValueError(f"its {name} is {value!r:.80}")
+    return value
+
+
+def _bytes(value: object, length: int | None = None) -> bytes:
+    if not isinstance(value, bytes) or length not in (None, len(value)):
+        raise ValueError(f"{value!r:.80} is not {'' if length is None else f'{length} '}bytes")
+    return bytes(value)
 
 
 def _event(entry: dict[str, Any], topics: list[bytes], data: bytes) -> Event:

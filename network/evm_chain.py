@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from web3.types import TxReceipt
-
+from network.answer_codec import Mined
 from network.chain import Receipt, RewardClaim
 from network.contract_abi import load_contract
 from network.deploy import deploy, deploy_test_token, fund_gas, transfer_token
@@ -144,7 +143,7 @@ class EvmChain:
         receipt = self._rpc.receipt(transaction)
         if receipt is None:
             raise InvalidInput(f"No block has transaction {hex32(transaction)}.", "", "Check the hash and the chain.")
-        return receipt["gasUsed"]
+        return receipt.gas_used
 
     # --- sending ---
 
@@ -156,7 +155,7 @@ class EvmChain:
     def _send(self, function: str, *arguments: object) -> Receipt:
         return _receipt(self._raw(function, *arguments))
 
-    def _raw(self, function: str, *arguments: object) -> TxReceipt:
+    def _raw(self, function: str, *arguments: object) -> Mined:
         return self._require_sender().send(self.contract, self._contract.encode(function, *arguments))
 
     def _token(self, token: Address) -> EvmContract:
@@ -186,7 +185,7 @@ class EvmChain:
         """
         arguments = (federation, expected_base, hashing.round_terms_tuple(terms))
         self._allow_escrow(federation, terms, self._contract.encode("launchRound", *arguments))
-        for log in self._raw("launchRound", *arguments)["logs"]:
+        for log in self._raw("launchRound", *arguments).logs:
             logged = self._codec.decode(log)
             if logged is not None and isinstance(logged.event, RoundLaunched):
                 return logged.event.round
@@ -293,5 +292,5 @@ def connect(
     return EvmChain(url, contract, key, confirmations=confirmations, first_block=first_block)
 
 
-def _receipt(receipt: TxReceipt) -> Receipt:
-    return Receipt(Hash(bytes(receipt["transactionHash"])), receipt["gasUsed"], receipt["blockNumber"])
+def _receipt(receipt: Mined) -> Receipt:
+    return Receipt(receipt.transaction, receipt.gas_used, receipt.block)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from web3 import Web3
 from web3.exceptions import Web3Exception
 
 from network.contract_abi import decode_values
@@ -33,7 +34,7 @@ class EvmContract:
 
     def __init__(self, rpc: Rpc, address: Address, abi: list[dict[str, Any]]) -> None:
         self._rpc, self.address = rpc, address
-        self._encoder = rpc.web3.eth.contract(abi=abi)
+        self._encoder = Web3().eth.contract(abi=abi)
         self._outputs = {entry["name"]: entry["outputs"] for entry in abi if entry["type"] == "function"}
 
     def encode(self, function: str, *arguments: object) -> bytes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 
+from network.answer_codec import Block
 from network.event_codec import EventCodec
-from network.rpc import Block, Rpc, Unanswered
+from network.rpc import Rpc, Unanswered
 from protocol.errors import ChainUnavailable
 from protocol.events import Logged
 from protocol.types import Address, Hash

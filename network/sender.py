@@ -7,9 +7,8 @@ from collections import defaultdict
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from web3.types import TxReceipt
-
-from network.rpc import Rpc, Transaction, Unanswered
+from network.answer_codec import Mined
+from network.rpc import Refused, Rpc, Transaction, Unanswered
 from protocol.errors import ChainError, ChainUnavailable, InsufficientFunds, TransactionReverted
 from protocol.types import Address, Hash, hex32
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 # One lock for each account of this process, whoever sends: two transactions at once would take the same nonce.
 _LOCKS: defaultdict[tuple[int, str], Lock] = defaultdict(Lock)
 _STALE = ("nonce too low", "nonce has already been used", "replacement transaction underpriced")
+FIRST_PAUSE_SECONDS = 0.2  # doubled after each attempt
 LOOK_AGAIN_SECONDS = 5  # a reorganisation can drop a transaction from a block and from the pool
 _TAKEN = ("already known", "already imported", "known transaction")
 
@@ -52,7 +52,7 @@ class Sender:
         """Raise what the contract would refuse now; sends nothing."""
         self._rpc.estimate_gas({"from": self._key.address, "to": to, "data": data})
 
-    def send(self, to: Address | None, data: bytes) -> TxReceipt:
+    def send(self, to: Address | None, data: bytes) -> Mined:
         """Return the receipt of a transaction that succeeded; ``to`` None creates a contract.
 
         Raises:
@@ -69,7 +69,9 @@ class Sender:
                     self._broadcast(raw, sent)
                     receipt = self._wait(raw, sent)
                 except _NonceTaken:
-                    time.sleep(0.2 * 2**attempt)  # the node that counted lags behind the one that refused
+                    time.sleep(
+                        FIRST_PAUSE_SECONDS * 2**attempt
+                    )  # the node that counted lags behind the one that refused
                     continue
                 return self._succeeded(receipt, transaction)
         raise ChainUnavailable(
@@ -96,7 +98,7 @@ class Sender:
             price = self._rpc.gas_price()
             transaction["gasPrice"] = price
         else:
-            tip = self._rpc.priority_fee()
+            tip = self._rpc.priority_fee(base)
             price = 2 * base + tip
             transaction["maxPriorityFeePerGas"] = tip
             transaction["maxFeePerGas"] = price
@@ -112,21 +114,21 @@ class Sender:
         """Hand over the same signed bytes until the node has them: a lost answer cannot become a second transaction."""
         for attempt in range(5):
             try:
-                self._rpc.once(lambda: self._rpc.web3.eth.send_raw_transaction(raw))
+                self._rpc.hand_over(raw)
                 return
             except Unanswered:
                 if attempt == 4:
                     raise
-                time.sleep(0.2 * 2**attempt)
-            except ChainUnavailable as error:
-                words = error.what.lower()
+                time.sleep(FIRST_PAUSE_SECONDS * 2**attempt)
+            except Refused as error:
+                words = error.words
                 if any(taken in words for taken in _TAKEN) or self._rpc.knows(sent):
                     return
                 if any(stale in words for stale in _STALE):
                     raise _NonceTaken from error
                 raise
 
-    def _wait(self, raw: bytes, sent: Hash) -> TxReceipt:
+    def _wait(self, raw: bytes, sent: Hash) -> Mined:
         """Return the receipt once it is under enough blocks; a node that forgot the transaction gets it again."""
         pause, now = 0.05, time.monotonic()
         deadline, look_again = now + self._patience, now + LOOK_AGAIN_SECONDS
@@ -149,17 +151,17 @@ class Sender:
             "Look at the state before sending again: it may still come.",
         )
 
-    def _is_deep(self, receipt: TxReceipt) -> bool:
-        return not self._confirmations or (self._rpc.latest().number >= receipt["blockNumber"] + self._confirmations)
+    def _is_deep(self, receipt: Mined) -> bool:
+        return not self._confirmations or (self._rpc.latest().number >= receipt.block + self._confirmations)
 
-    def _succeeded(self, receipt: TxReceipt, transaction: Transaction) -> TxReceipt:
+    def _succeeded(self, receipt: Mined, transaction: Transaction) -> Mined:
         """Return the receipt of a success; for a failure, run it again where it failed to learn what was refused."""
-        if receipt["status"] == 1:
+        if receipt.succeeded:
             return receipt
         again: Transaction = {key: transaction[key] for key in ("from", "to", "data", "value") if key in transaction}
         refusal: ChainError
         try:
-            self._rpc.call(again, receipt["blockNumber"])
+            self._rpc.call(again, receipt.block)
             refusal = TransactionReverted("NoReason", (), "Look at the state and try again.")
         except ChainError as error:
             refusal = error

@@ -11,8 +11,11 @@ from typing import Any, Self
 
 import requests
 
-# Takes the request and a function that has it answered by the node; returns the answer, or None to close the connection.
-Fault = Callable[[dict[str, Any], Callable[[dict[str, Any]], dict[str, Any]]], dict[str, Any] | None]
+# Takes the request and a function that has it answered by the node; returns the answer, the bytes to answer with, or None
+# to close the connection.
+Answer = dict[str, Any] | bytes | None
+Forward = Callable[[dict[str, Any]], dict[str, Any]]
+Fault = Callable[[dict[str, Any], Forward], Answer]
 
 
 class FaultyNode:
@@ -32,8 +35,8 @@ class FaultyNode:
                     self.close_connection = True
                     self.connection.close()
                     return
-                body = json.dumps(answer).encode()
-                self.send_response(answer.pop("status", 200))
+                body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+                self.send_response(200 if isinstance(answer, bytes) else answer.pop("status", 200))
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -62,10 +65,19 @@ def once(method: str, fault: Fault) -> Fault:
     """Apply ``fault`` to the first request of ``method`` and forward all others."""
     left = [1]
 
-    def bend(request: dict[str, Any], forward: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any] | None:
+    def bend(request: dict[str, Any], forward: Forward) -> Answer:
         if request["method"] != method or not left:
             return forward(request)
         left.pop()
         return fault(request, forward)
 
     return bend
+
+
+def always(method: str, fault: Fault) -> Fault:
+    """Apply ``fault`` to every request of ``method`` and forward all others."""
+    return lambda request, forward: (fault if request["method"] == method else _honest)(request, forward)
+
+
+def _honest(request: dict[str, Any], forward: Forward) -> Answer:
+    return forward(request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from eth_abi.abi import encode
 from eth_utils.abi import collapse_if_tuple
 from eth_utils.crypto import keccak
+from hypothesis import given
+from hypothesis import strategies as st
 
 from network.contract_abi import entries, load_contract
 from network.event_codec import EVENTS, STRUCTS, EventCodec
@@ -102,6 +105,46 @@ def test_an_event_that_does_not_decode_is_refused(data: bytes) -> None:
     topic, entry = next((topic, entry) for topic, entry in OURS.items() if entry["name"] == "UpdateSkipped")
     with pytest.raises(LogsIncomplete, match="UpdateSkipped does not decode"):
         CODEC.decode(raw_log(topic, entry) | {"data": data})
+
+
+SKIPPED = raw_log(*next((topic, entry) for topic, entry in OURS.items() if entry["name"] == "UpdateSkipped"))
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(max_size=40)
+VALUES = SCALARS | st.lists(SCALARS, max_size=5) | st.dictionaries(st.text(max_size=3), SCALARS, max_size=2)
+
+
+@pytest.mark.parametrize("field", SKIPPED)
+@pytest.mark.parametrize("value", [None, "0x", "x", -1, True, 1.5, [None], [10**15], [[b""]], {}, b"", b"\1" * 31])
+def test_a_log_with_a_field_of_another_kind_is_refused(field: str, value: object) -> None:
+    with pytest.raises(LogsIncomplete, match="does not decode"):
+        CODEC.decode(SKIPPED | {field: value})
+
+
+@pytest.mark.parametrize("field", SKIPPED)
+def test_a_log_without_a_field_is_refused(field: str) -> None:
+    with pytest.raises(LogsIncomplete, match="does not decode"):
+        CODEC.decode({name: value for name, value in SKIPPED.items() if name != field})
+
+
+@given(st.dictionaries(st.sampled_from(sorted(SKIPPED)), VALUES))
+def test_no_log_raises_anything_else(changes: dict[str, object]) -> None:
+    with suppress(LogsIncomplete):
+        CODEC.decode(SKIPPED | changes)
+
+
+@given(st.sampled_from(sorted(OURS.items())), st.lists(st.binary(max_size=40), max_size=4), st.binary(max_size=200))
+def test_no_bytes_raise_anything_else(named: tuple[bytes, dict[str, Any]], topics: list[bytes], data: bytes) -> None:
+    with suppress(LogsIncomplete):
+        CODEC.decode(SKIPPED | {"topics": [named[0], *topics], "data": data})
+
+
+def test_offsets_that_no_memory_has() -> None:
+    topic, entry = next((topic, entry) for topic, entry in OURS.items() if entry["name"] == "FederationCreated")
+    with pytest.raises(LogsIncomplete, match="FederationCreated does not decode"):
+        CODEC.decode(raw_log(topic, entry) | {"data": b"\xff" * 640})
+    selector = keccak(text="Error(string)")[:4]
+    refusal = REVERTS.error(selector + (32).to_bytes(32, "big") + b"\xff" * 64)
+    assert isinstance(refusal, TransactionReverted)
+    assert refusal.name == "Error"
 
 
 ERRORS = entries(ABI, "error")
