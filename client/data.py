@@ -57,28 +57,64 @@ def load_dataset(path: Path) -> Dataset:
     return Dataset(x, y.astype(np.int64))
 
 
-def check_dataset(dataset: Dataset, shape: tuple[int | None, ...], classes: int, integer_input: bool) -> Dataset:
+def check_dataset(
+    dataset: Dataset,
+    shape: tuple[int | None, ...],
+    output: tuple[int | None, ...],
+    integer_input: bool,
+    vocabulary: int | None = None,
+) -> Dataset:
     """Return ``dataset`` as the model takes it.
 
     Args:
         shape: The model's input without the batch; None is any size.
-        classes: Size of the model's last output axis.
+        output: The model's output without the batch: one label for each place of all axes but the last, which is the
+            classes and has a fixed size.
         integer_input: Whether the model takes integers (an embedding's rows).
+        vocabulary: Where the input goes to an embedding, its rows.
 
     Raises:
-        InvalidInput: A shape, dtype or label does not fit the model.
+        InvalidInput: A shape, dtype, token or label does not fit the model.
     """
     actual = dataset.x.shape[1:]
-    if len(actual) != len(shape) or any(b not in (None, a) for a, b in zip(actual, shape, strict=True)):
+    if not _fits(actual, shape):
         _refuse(
             None, f"An example has shape {actual}, the model takes {shape}.", "Reshape x for this federation's model."
         )
-    if int(dataset.y.max()) >= classes:
-        _refuse(None, f"Label {int(dataset.y.max())} occurs, the model knows 0 to {classes - 1}.", "Map the labels.")
+    dataset = _check_labels(dataset, output)
     if integer_input and dataset.x.dtype.kind == "f":
         _refuse(None, "x holds floats, the model takes integers.", "Save token ids as integers.")
+    if vocabulary is not None and dataset.x.size and not 0 <= dataset.x.min() <= dataset.x.max() < vocabulary:
+        found = f"{dataset.x.min()} to {dataset.x.max()}"
+        _refuse(None, f"x holds tokens {found}, the model knows 0 to {vocabulary - 1}.", "Map the tokens.")
     wanted = np.int32 if integer_input else np.float32
     return dataset if dataset.x.dtype == wanted else Dataset(dataset.x.astype(wanted), dataset.y)
+
+
+def _check_labels(dataset: Dataset, output: tuple[int | None, ...]) -> Dataset:
+    classes = output[-1] if output else None
+    if classes is None:
+        _refuse(
+            None,
+            f"The labels of an example have shape {dataset.y.shape[1:]}, the model's output {output}.",
+            "The output's last axis has to be a fixed number of classes: ask the organization for another model.",
+        )
+    places = output[:-1]
+    if places[-1:] == (1,) and dataset.y.ndim == len(places):
+        dataset = Dataset(dataset.x, dataset.y[..., None])  # reading dropped the column that the model has
+    if not _fits(dataset.y.shape[1:], places):
+        _refuse(
+            None,
+            f"The labels of an example have shape {dataset.y.shape[1:]}, the model's output {output} takes {places}.",
+            "Save one label for each place of the output, all its axes but the last.",
+        )
+    if int(dataset.y.max(initial=0)) >= classes:
+        _refuse(None, f"Label {int(dataset.y.max())} occurs, the model knows 0 to {classes - 1}.", "Map the labels.")
+    return dataset
+
+
+def _fits(actual: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(actual) == len(wanted) and all(b in (None, a) for a, b in zip(actual, wanted, strict=True))
 
 
 def _read(path: Path) -> tuple[NDArray[np.generic], NDArray[np.generic]]:

@@ -80,8 +80,30 @@ class KerasModel:
         return "int" in str(self.network.inputs[0].dtype)
 
     @property
+    def output_shape(self) -> tuple[int | None, ...]:
+        """Shape of the output for one example, the classes last; None is any size."""
+        return tuple(self.network.outputs[0].shape[1:])
+
+    @property
+    def vocabulary(self) -> int | None:
+        """Rows of the smallest embedding that the input itself goes to, None where there is none.
+
+        It is checked beforehand because a GPU looks up a row that is not there without complaint.
+        """
+        import keras
+
+        source = self.network.inputs[0]
+        rows = [
+            layer.input_dim
+            for layer in self.network.layers
+            if isinstance(layer, keras.layers.Embedding)
+            and any(tensor is source for node in layer._inbound_nodes for tensor in node.input_tensors)
+        ]
+        return min(rows, default=None)
+
+    @property
     def classes(self) -> int:
-        """Size of the last output axis."""
+        """Size of the last output axis; only where that is fixed, as ``check_dataset`` makes sure."""
         return int(self.network.outputs[0].shape[-1])
 
     def log_probabilities(self, x: Any, training: bool) -> Any:

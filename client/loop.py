@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from client.policy import RoundRefused
-from client.trainer import TrainingStopped
+from client.trainer import TrainingFailed, TrainingStopped
 from client.worker import ClientWorker
 from protocol.errors import (
     ArtifactRefused,
@@ -43,7 +43,7 @@ def run_worker(
             trouble = ""
         except TrainingStopped:
             return
-        except (RoundRefused, ArtifactRefused) as refusal:
+        except (RoundRefused, ArtifactRefused, TrainingFailed) as refusal:
             done = str(refusal)
         except _PASSING as error:
             done = None

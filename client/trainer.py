@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from client.data import Dataset, check_dataset
 from client.importance import measure_importance
 from client.keras_model import KerasModel, build, import_keras
 from client.penalty import ProximalStep, anchor_weights, pull_strengths
+from protocol.errors import RondoError
 from protocol.model import Model
 from protocol.task import Task, Training
 from protocol.types import Address, RoundId
@@ -22,6 +24,12 @@ from protocol.types import Address, RoundId
 
 class TrainingStopped(Exception):
     """The caller asked to stop; nothing of this training is kept."""
+
+
+class TrainingFailed(RondoError):
+    """TensorFlow or Keras cannot train this model on these data; later rounds may be different."""
+
+    exit_code = 65
 
 
 @dataclass(frozen=True)
@@ -71,11 +79,44 @@ def train(
 
     Raises:
         UnsafeArchitecture, WrongTensor: The base cannot be built. InvalidInput: The data do not fit the model.
+        TrainingFailed: They seem to fit, but Keras or TensorFlow fails with them.
         TrainingStopped: ``should_stop`` said so.
     """
+    with _failures_named():
+        return _train(base, anchor, task, dataset, seed, consolidate, clock, should_stop)
+
+
+@contextmanager
+def _failures_named() -> Iterator[None]:
+    """Architectures and data are other people's, and Keras and TensorFlow raise whatever they like."""
+    try:
+        yield
+    except (RondoError, TrainingStopped):
+        raise
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        raise TrainingFailed(
+            "The round's model cannot be trained on these data.",
+            f"{type(error).__name__}: {' '.join(lines)[:300]}",
+            "Compare the data with what the federation asks for; if they are right, tell the organization.",
+        ) from error
+
+
+def _train(
+    base: Model,
+    anchor: Mapping[str, NDArray[np.int32]] | None,
+    task: Task,
+    dataset: Dataset,
+    seed: int,
+    consolidate: bool,
+    clock: Callable[[], float],
+    should_stop: Callable[[], bool],
+) -> Trained:
     import_keras().utils.set_random_seed(seed)
     network = build(base)
-    dataset = check_dataset(dataset, network.input_shape, network.classes, network.integer_input)
+    dataset = check_dataset(
+        dataset, network.input_shape, network.output_shape, network.integer_input, network.vocabulary
+    )
     generator = np.random.default_rng(seed)
     rows = generator.permutation(len(dataset))[: task.merge.examples_cap]
     dataset = dataset.take(np.sort(rows))

@@ -19,7 +19,7 @@ from client.data import Dataset
 from client.feedback import FeedbackStore
 from client.outbox import Entry, Outbox, Stage
 from client.policy import Policy, RoundRefused, check_federation, check_round, pay_line
-from client.trainer import seed_of, train
+from client.trainer import TrainingFailed, seed_of, train
 from client.update_builder import build_update
 from network.chain import Chain
 from network.store import ContentStore, publish
@@ -92,7 +92,7 @@ class ClientWorker:
         """One pass; returns what was done in one line, None where there is nothing to do now.
 
         Raises:
-            RoundRefused, ArtifactRefused: This client takes no part in the running round; call again for the next.
+            RoundRefused, ArtifactRefused, TrainingFailed: This client takes no part in the running round; call again for the next.
             InvalidInput: The federation is not one that the owner agreed to, or the data do not fit its model.
             SecondClient: Another process commits updates with this account.
             ChainError, ContentError: The outside fails; calling again goes on where this pass ended.
@@ -227,7 +227,7 @@ class ClientWorker:
             task = self._artifacts.task(federation)
             check_round(round_, federation, task, self.account, len(self._dataset), self._policy)
             return self._submit(self._work(round_, task), round_)
-        except (RoundRefused, ArtifactRefused):
+        except (RoundRefused, ArtifactRefused, TrainingFailed):
             self._refused.add(round_.id)  # the same again would give the same
             raise
 

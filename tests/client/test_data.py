@@ -91,7 +91,35 @@ def test_arrays_of_the_wrong_kind_are_refused(tmp_path: Path, arrays: dict[str, 
 )
 def test_data_that_do_not_fit_the_model_are_refused(x: Any, y: Any, shape: Any, integer: bool, why: str) -> None:
     with pytest.raises(InvalidInput, match=why):
-        check_dataset(Dataset(x, y), shape, 3, integer)
+        check_dataset(Dataset(x, y), shape, (3,), integer)
+
+
+SEQUENCE = np.zeros((4, 5), np.int64)
+
+
+@pytest.mark.parametrize(
+    ("y", "output", "why"),
+    [
+        (Y, (None,), r"\(None,\)"),  # how many classes?
+        (Y, (), r"\(\)"),
+        (SEQUENCE, (3,), r"\(5,\).*\(3,\)"),  # a label for every position, one output
+        (Y, (5, 3), r"\(\).*\(5, 3\)"),  # one label, an output for every position
+        (Y, (None, 3), r"\(\).*\(None, 3\)"),
+        (SEQUENCE, (4, 3), r"\(5,\).*\(4, 3\)"),
+        (SEQUENCE, (5, 2, 3), r"\(5,\).*\(5, 2, 3\)"),
+    ],
+)
+def test_labels_that_do_not_fit_the_output_are_refused(y: Any, output: Any, why: str) -> None:
+    with pytest.raises(InvalidInput, match=why):
+        check_dataset(Dataset(X, y), (2,), output, False)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1, 8), (0, 9)])
+def test_tokens_outside_the_vocabulary_are_refused(low: int, high: int) -> None:
+    x = np.array([[low, 1], [2, high]])
+    with pytest.raises(InvalidInput, match="0 to 8"):
+        check_dataset(Dataset(x, np.array([0, 1])), (2,), (3,), True, vocabulary=9)
+    check_dataset(Dataset(x.clip(0, 8), np.array([0, 1])), (2,), (3,), True, vocabulary=9)
 
 
 # --- what passes ---
@@ -110,6 +138,13 @@ def test_labels_may_stand_in_a_column(tmp_path: Path) -> None:
 
 
 def test_any_size_fits_an_open_dimension() -> None:
-    checked = check_dataset(Dataset(X.astype(np.uint8), Y), (None,), 3, False)
+    checked = check_dataset(Dataset(X.astype(np.uint8), Y), (None,), (3,), False)
     assert checked.x.dtype == np.float32
-    assert check_dataset(Dataset(X.astype(np.int64), Y), (2,), 3, True).x.dtype == np.int32
+    assert check_dataset(Dataset(X.astype(np.int64), Y), (2,), (3,), True).x.dtype == np.int32
+
+
+def test_labels_fit_one_for_every_output(tmp_path: Path) -> None:
+    assert check_dataset(Dataset(X, SEQUENCE), (2,), (5, 3), False).y.shape == (4, 5)
+    assert check_dataset(Dataset(X, SEQUENCE), (2,), (None, 3), False).y.shape == (4, 5)
+    column = load_dataset(saved(tmp_path, x=X, y=Y[:, None]))
+    assert check_dataset(column, (2,), (1, 3), False).y.shape == (4, 1)  # the column meant the one position

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import client.trainer
 from client.data import Dataset
-from client.trainer import TrainingStopped, seed_of, train
-from protocol.errors import InvalidInput, UnsafeArchitecture, WrongTensor
+from client.trainer import TrainingFailed, TrainingStopped, seed_of, train
+from protocol.errors import InvalidInput, RondoError, UnsafeArchitecture, WrongTensor
 from protocol.grid import to_float32
 from protocol.model import Model
 from protocol.task import Consolidation, MergeRule, Task, Training
@@ -70,6 +71,82 @@ def test_weights_of_another_architecture_are_refused(softmax_regression: Callabl
 def test_data_that_do_not_fit_are_refused(softmax_regression: Callable[[], Model], data: Dataset) -> None:
     with pytest.raises(InvalidInput):
         train(softmax_regression(), None, TASK, data, seed=1, consolidate=False)
+
+
+Layers = Callable[[Any], list[Any]]
+PIXELS, TOKENS = np.zeros((8, 6), np.float32), np.arange(48).reshape(8, 6)
+FLAT, EVERYWHERE = np.zeros(8, np.int64), np.zeros((8, 6), np.int64)
+
+
+@pytest.mark.parametrize(
+    ("layers", "data", "error"),
+    [
+        (lambda k: [k.Input((None, None)), k.layers.Permute((2, 1))], Dataset(PIXELS[..., None], FLAT), InvalidInput),
+        (lambda k: [k.Input((6,)), k.layers.Dense(3)], Dataset(PIXELS, EVERYWHERE), InvalidInput),
+        (
+            lambda k: [k.Input((6, 1)), k.layers.LSTM(2, return_sequences=True), k.layers.Dense(3)],
+            Dataset(PIXELS[..., None], FLAT),
+            InvalidInput,
+        ),
+        (
+            lambda k: [k.Input((6,), dtype="int32"), k.layers.Embedding(9, 2), k.layers.Dense(3)],
+            Dataset(TOKENS, EVERYWHERE),
+            InvalidInput,
+        ),
+        (
+            lambda k: [k.Input((6,)), k.layers.Embedding(9, 2), k.layers.Dense(3)],
+            Dataset(TOKENS.astype(np.float32), EVERYWHERE),
+            InvalidInput,
+        ),
+        (
+            lambda k: [k.Input((6,)), k.layers.Rescaling(2.0), k.layers.Embedding(9, 2), k.layers.Dense(3)],
+            Dataset(TOKENS.astype(np.float32), EVERYWHERE),
+            TrainingFailed,
+        ),
+        (
+            lambda k: [k.Input((None, 1)), k.layers.Reshape((4, 1)), k.layers.Dense(3)],
+            Dataset(PIXELS[..., None], EVERYWHERE[:, :4]),
+            TrainingFailed,
+        ),
+        (
+            lambda k: [k.Input((None, 1)), k.layers.Cropping1D(1), k.layers.Dense(3)],
+            Dataset(PIXELS[..., None], EVERYWHERE),
+            TrainingFailed,
+        ),
+    ],
+    ids=[
+        "no number of classes",
+        "sequence labels, flat output",
+        "flat labels, sequence output",
+        "tokens outside the vocabulary",
+        "tokens outside the vocabulary, as floats",
+        "tokens outside the vocabulary, behind a layer",
+        "a reshape that does not fit",
+        "labels of another length than the output",
+    ],
+)
+@pytest.mark.parametrize("consolidate", [False, True])
+def test_models_and_data_that_do_not_fit_each_other_are_named(
+    keras: Any, layers: Layers, data: Dataset, error: type[Exception], consolidate: bool
+) -> None:
+    base = model_of(keras.Sequential(layers(keras)))
+    with pytest.raises(error) as refusal:
+        train(base, None, TASK, data, seed=1, consolidate=consolidate)
+    assert type(refusal.value) is error
+    assert isinstance(refusal.value, RondoError)
+    assert refusal.value.why
+    assert refusal.value.do
+
+
+def test_whatever_building_raises_has_a_name(
+    softmax_regression: Callable[[], Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(model: Model) -> Any:
+        raise AttributeError("no such attribute")
+
+    monkeypatch.setattr(client.trainer, "build", broken)
+    with pytest.raises(TrainingFailed, match="no such attribute"):
+        train(softmax_regression(), None, TASK, blobs(8, 1), seed=1, consolidate=False)
 
 
 def test_a_stop_is_honoured_between_steps(softmax_regression: Callable[[], Model]) -> None:

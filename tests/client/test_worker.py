@@ -18,7 +18,7 @@ from client.outbox import Stage
 from client.policy import Policy, RoundRefused
 from client.problems import FIRST_PAUSE_SECONDS
 from client.quantise import quantise
-from client.trainer import Trained, train
+from client.trainer import Trained, TrainingFailed, train
 from client.worker import LAST_CALL_SECONDS, ClientWorker, SecondClient
 from network.memory_chain import MemoryChain
 from network.store import fetch
@@ -164,6 +164,31 @@ def test_diverged_training_commits_nothing_and_is_not_repeated(
     assert steps(alice.step) == []
     assert world.submissions(ALICE) == []
     assert len(one_training_a_round) == 1
+
+
+def test_a_model_that_cannot_be_trained_is_passed_over_once(
+    world: World, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def failing(*_: Any, seed: int, **__: Any) -> Trained:
+        asked.append(seed)
+        raise TrainingFailed("The model cannot be trained.", "A Reshape does not fit.", "Tell the organization.")
+
+    honest = client.worker.train
+    monkeypatch.setattr(client.worker, "train", failing)
+    world.close(world.launch())
+    world.launch()
+    said: list[str] = []
+    waits: list[float] = []
+    alice = worker(world, home)
+    run_worker(alice, poll_seconds=0.1, stopped=lambda: len(waits) > 3, say=said.append, sleep=waits.append)
+    assert sum("A Reshape does not fit" in line for line in said) == 1
+    assert len(asked) == 1
+    monkeypatch.setattr(client.worker, "train", honest)
+    world.ledger.advance(TERMS.training_seconds)
+    world.launch()
+    assert "committed" in (alice.step() or "")
 
 
 def test_an_update_of_another_process_with_the_same_key_is_named(world: World, home: Path) -> None:
