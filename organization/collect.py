@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from network.store import ContentStore, fetch
-from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing
-from protocol.replay import RoundState, UpdateState
+from network.store import PATIENCE_SECONDS, ContentStore, probe
+from protocol.replay import RoundState
 from protocol.task import Task
 from protocol.types import Address, Digest
+
+# A look within the publication window: it comes again, so what is not there yet may not delay it.
+_EARLY_SECONDS, _EARLY_PATIENCE = 30.0, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +49,25 @@ def collect(store: ContentStore, round_: RoundState, task: Task, now: int, have:
     """
     if round_.training_closed_at is None:
         raise ValueError("training is open")
-    missing = frozenset(_missing(store, round_.updates, task.limits.update_bytes, have))
-    return Collection(missing, now, round_.training_closed_at + task.publication_seconds)
+    window_ends = round_.training_closed_at + task.publication_seconds
+    if now < window_ends:
+        seconds, patience = _EARLY_SECONDS, _EARLY_PATIENCE
+    else:
+        seconds, patience = look_seconds(round_, window_ends, now), PATIENCE_SECONDS
+    unseen = [update.digest for update in round_.updates if update.digest not in have]
+    have |= probe(store, unseen, task.limits.update_bytes, seconds, patience=patience)
+    missing = frozenset(update.client for update in round_.updates if update.digest not in have)
+    return Collection(missing, now, window_ends)
 
 
-def _missing(store: ContentStore, updates: Iterable[UpdateState], limit: int, have: set[Digest]) -> Iterable[Address]:
-    for update in updates:
-        if update.digest in have or _is_present(store, update.digest, limit):
-            have.add(update.digest)
-        else:
-            yield update.client
+def look_seconds(round_: RoundState, window_ends: int, now: int) -> float:
+    """How long a look that begins at ``now``, after the publication window, may last.
 
-
-def _is_present(store: ContentStore, digest: Digest, limit: int) -> bool:
-    try:
-        fetch(store, digest, limit)
-    except ArtifactRefused:
-        return True
-    except (BlockMissing, BlockCorrupt):
-        return False
-    return True
+    Merging, publishing and the transaction need time before the settlement window ends, or the bond is lost: a quarter
+    of the window is left for them, or half of what follows the publication window where that is less. Whoever comes
+    later than that still looks, for a quarter of the time that remains.
+    """
+    ends = round_.settlement_ends
+    closed = round_.training_closed_at or round_.training_ends
+    reserve = min((ends - closed) / 4, (ends - window_ends) / 2)
+    return max(ends - reserve - now, (ends - now) / 4, 0.0)

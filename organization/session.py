@@ -6,6 +6,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from organization.worker import OrganizationWorker
 from protocol.cid import directory_cid
 from protocol.errors import InvalidInput
 from protocol.reference import latest_round, resolve_federation, resolve_round
+from protocol.replay import State
 from protocol.task import load_task_toml
 from protocol.terms import RoundTerms
-from protocol.types import FederationId, Hash, bytes32, hex32
+from protocol.types import FederationId, Hash, RoundId, bytes32, hex32
 
 Say = Callable[[str], None]
 
@@ -113,19 +115,22 @@ def settle_round(
         InvalidInput: It is over without a settlement. ContentError, ChainError: The outside does not answer.
     """
     settings, chain, federation = _open(config)
-    state = chain.state()
-    if reference is None:
-        round_id = latest_round(resolve_federation(state, federation))
+    worker = OrganizationWorker(chain, open_content(settings), federation, evaluate=_evaluator(test_data), say=say)
+    named: list[RoundId] = []
+
+    def find(state: State) -> RoundId:
+        if reference is None:
+            named.append(latest_round(resolve_federation(state, federation)))
+        else:
+            named.append(resolve_round(state, federation, reference))
+        return named[-1]
+
+    if wait:
+        pause = partial(time.sleep, settings.poll_seconds)
+        settled = worker.settle_when_possible(find, pause=pause, stopped=stop_on_signal())
     else:
-        round_id = resolve_round(state, federation, reference)
-    owner = state.rounds[round_id].federation
-    worker = OrganizationWorker(chain, open_content(settings), owner, evaluate=_evaluator(test_data), say=say)
-    stopped = stop_on_signal() if wait else lambda: True
-    settled = worker.settle(round_id)
-    while not settled and not stopped():
-        time.sleep(settings.poll_seconds)
-        settled = worker.settle(round_id)
-    return round_view(chain.state().rounds[round_id]), settled
+        settled = worker.settle(find(chain.state()))
+    return ({} if not named else round_view(chain.state().rounds[named[-1]])), settled
 
 
 def run_rounds(

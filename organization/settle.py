@@ -15,7 +15,7 @@ from protocol.replay import RoundState
 from protocol.report import Statement, derived_hash, encode_report
 from protocol.task import Task
 from protocol.terms import Settlement
-from protocol.types import Address
+from protocol.types import Address, Digest
 
 # A metric's name to (correct, total), for the model that the round leads to.
 Evaluator = Callable[[Model], Mapping[str, tuple[int, int]]]
@@ -50,11 +50,18 @@ def prepare_settlement(
         ArithmeticRefused: A stated bound would be exceeded.
     """
     base = decode_model(fetch(store, round_.base, task.limits.model_bytes))
+    whole: set[Digest] = set()
+
+    def fetch_update(digest: Digest) -> Mapping[str, bytes]:
+        files = fetch(store, digest, task.limits.update_bytes)
+        whole.add(digest)
+        return files
+
     derivation = derive_round(
         facts(chain.chain_id, chain.contract, round_),
         task,
         base,
-        lambda digest: fetch(store, digest, task.limits.update_bytes),
+        fetch_update,
         unavailable,
     )
     if derivation.model_files is not None:
@@ -63,10 +70,10 @@ def prepare_settlement(
     statement = Statement(dict(evaluate(result)) if evaluate else {}, software_name())
     derived = derivation.derived
     report = publish(store, encode_report(derived, statement))
-    for update in derived.updates:
-        # Including an update obliges to serve its bytes (DESIGN 3). A refused one's tree is nobody's to vouch for.
-        if update.verdict == "accepted":
-            store.keep(directory_cid(update.digest))
+    for digest in sorted(whole):
+        # A verdict obliges to serve the bytes it rests on (DESIGN 3), refusals too: auditors re-derive them all. A tree
+        # that is no artifact is left out: its own canonical blocks say so, and what it links to is nobody's to keep.
+        store.keep(directory_cid(digest))
     settlement = Settlement(
         updates_hash=derived.updates_hash,
         model=derived.model,

@@ -3,34 +3,23 @@ so it can be stopped or killed at any line and started again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 
 from network.chain import Chain
 from network.store import ContentStore
-from organization.collect import collect
+from organization.collect import Collection, collect
 from organization.launch import check_organization, launch_round, load_task
 from organization.money import recover
+from organization.retry import until_done
 from organization.settle import Evaluator, prepare_settlement
-from protocol.errors import (
-    BlockCorrupt,
-    BlockMissing,
-    ChainUnavailable,
-    InvalidInput,
-    RondoError,
-    StoreUnavailable,
-    TransactionReverted,
-)
+from protocol.errors import BlockCorrupt, BlockMissing, InvalidInput, RondoError, UnknownRound
 from protocol.model import Model
 from protocol.reference import resolve_federation
 from protocol.replay import FederationState, RoundState, State
 from protocol.task import Task
 from protocol.terms import Phase, RoundTerms
-from protocol.types import Digest, FederationId, RoundId, hex32
-
-# What the contract answers where it is a little ahead of our view (confirmations, another worker): looking again helps.
-_AHEAD = frozenset(["RoundIsLive", "StaleBase", "WrongPhase", "StaleUpdates"])
-MAX_REVERTS = 3  # in a row, of any other kind
+from protocol.types import Digest, FederationId, Hash, RoundId, hex32
 
 
 class OrganizationWorker:
@@ -59,11 +48,13 @@ class OrganizationWorker:
         self._last_said = ""
         self._task: Task | None = None
         self._have: set[Digest] = set()
+        self._collected: dict[tuple[RoundId, Hash], Collection] = {}  # the last look at a round's updates
+        self._live: RoundId | None = None  # the live round that was seen last
 
     def run(
         self,
         rounds: int,
-        consolidate: Collection[int] = (),
+        consolidate: Container[int] = (),
         *,
         pause: Callable[[], None],
         stopped: Callable[[], bool] = lambda: False,
@@ -77,27 +68,47 @@ class OrganizationWorker:
             pause: Waits a little between steps, also after the outside did not answer.
 
         Raises:
-            RondoError: What waiting cannot mend: see `step`.
+            RondoError: What waiting cannot mend: see `organization.retry`.
         """
-        reverts = 0
-        while not stopped():
-            try:
-                if self.step(rounds, consolidate):
-                    return
-                reverts = 0
-            except TransactionReverted as revert:
-                reverts += revert.name not in _AHEAD
-                if reverts > MAX_REVERTS:
-                    raise
-                self._report(f"{revert.what} Looking again.")
-            except (ChainUnavailable, StoreUnavailable, BlockMissing, BlockCorrupt) as error:
-                if isinstance(error, (BlockMissing, BlockCorrupt)) and not self._has_live_round():
-                    raise
-                self._have.clear()
-                self._report(f"{error} Trying again.")
-            pause()
+        self._until_done(lambda: self.step(rounds, consolidate), pause, stopped)
 
-    def step(self, rounds: int = 0, consolidate: Collection[int] = ()) -> bool:
+    def settle_when_possible(
+        self,
+        find: Callable[[State], RoundId],
+        *,
+        pause: Callable[[], None],
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Try to settle one round until it is settled, or until ``stopped()``; which of the two.
+
+        Args:
+            find: Finds the round in the chain's state; asked until it answers.
+
+        Raises:
+            RondoError: What waiting cannot mend: see `settle` and `organization.retry`.
+        """
+        found: list[RoundId] = []
+
+        def attempt() -> bool:
+            if not found:
+                found.append(find(self.chain.state()))
+            return self.settle(found[0])
+
+        return self._until_done(attempt, pause, stopped)
+
+    def at_stake(self) -> bool:
+        """Whether a round is live, as far as is known: then waiting is better than giving up, for a bond is at stake."""
+        try:
+            state = self.chain.state()
+        except RondoError:
+            return True
+        federation = state.federations.get(self.federation)
+        last = set(federation.rounds[-1:]) if federation else set()
+        if self._live is not None:
+            last.add(self._live)  # a node that does not know it is behind
+        return any(one not in state.rounds or state.rounds[one].phase.is_live for one in last)
+
+    def step(self, rounds: int = 0, consolidate: Container[int] = ()) -> bool:
         """Do what can be done now: settle the live round, take money back, launch the next of ``rounds``.
 
         Returns:
@@ -112,6 +123,7 @@ class OrganizationWorker:
         federation = resolve_federation(state, self.federation)
         check_organization(self.chain, federation)
         last = state.rounds[federation.rounds[-1]] if federation.rounds else None
+        self._watch(last)
         if last is not None and last.phase.is_live:
             self._advance(federation, last)
             return False
@@ -126,12 +138,18 @@ class OrganizationWorker:
         """Settle one round where that is possible now; whether it is settled.
 
         Raises:
+            UnknownRound: The node does not know it (yet).
             InvalidInput: The round is over without a settlement (no update came, or it is too late).
             ContentError, ChainError: As `step`.
         """
         state = self.chain.state()
-        round_ = state.rounds[round_id]
-        federation = state.federations[round_.federation]
+        round_ = state.rounds.get(round_id)
+        if round_ is None:
+            raise UnknownRound(
+                f"The contract has no round {hex32(round_id)}.", "", "Check the id, or wait for the node."
+            )
+        self._watch(round_)
+        federation = resolve_federation(state, round_.federation)
         check_organization(self.chain, federation)
         if round_.settled is not None:
             return True
@@ -153,7 +171,7 @@ class OrganizationWorker:
         if round_.phase is not Phase.SETTLEMENT:
             return False
         self._task = self._task or load_task(self.store, federation)
-        found = collect(self.store, round_, self._task, self.chain.now(), self._have)
+        found = self._collect(round_, self._task)
         if not found.is_complete:
             self._report(
                 f"{name}: waiting until {found.window_ends} for the bytes of {', '.join(sorted(found.missing))}"
@@ -173,6 +191,23 @@ class OrganizationWorker:
         )
         return True
 
+    def _collect(self, round_: RoundState, task: Task) -> Collection:
+        """Look for the updates' bytes; a look that was the last is not repeated where only the settlement failed."""
+        key = (round_.id, round_.updates_hash)
+        if key not in self._collected:
+            found = collect(self.store, round_, task, self.chain.now(), self._have)
+            if not found.is_complete:
+                return found
+            self._collected[key] = found
+        return self._collected[key]
+
+    def _watch(self, round_: RoundState | None) -> None:
+        if round_ is not None and round_.phase.is_live:
+            self._live = round_.id
+        elif round_ is not None and round_.id == self._live:
+            self._live = None
+            self._collected.clear()
+
     def _measure(self, model: Model) -> Mapping[str, tuple[int, int]]:
         """The model's metrics. Nothing depends on them, but a bond and everybody's pay depend on settling in time."""
         try:
@@ -181,23 +216,26 @@ class OrganizationWorker:
             self._report(f"not measured: {error}")
             return {}
 
-    def _launch(self, state: State, federation: FederationState, consolidate: Collection[int]) -> None:
+    def _launch(self, state: State, federation: FederationState, consolidate: Container[int]) -> None:
         if self.terms is None:
             raise InvalidInput("There are no terms to launch a round with.", "", "Give the worker terms.")
         index = len(federation.rounds) + 1
         terms = replace(self.terms, consolidate=index in consolidate)
         round_id = launch_round(self.chain, self.store, state, self.federation, terms)
+        self._live = round_id
         kind = " (consolidates)" if terms.consolidate else ""
         self._report(f"round {index}: launched{kind} {hex32(round_id)}")
 
-    def _has_live_round(self) -> bool:
-        """Whether money is at stake, so that waiting for content is better than giving up."""
-        try:
-            state = self.chain.state()
-        except RondoError:
-            return True
-        federation = state.federations.get(self.federation)
-        return federation is not None and any(state.rounds[one].phase.is_live for one in federation.rounds[-1:])
+    def _until_done(self, step: Callable[[], bool], pause: Callable[[], None], stopped: Callable[[], bool]) -> bool:
+        def careful() -> bool:
+            try:
+                return step()
+            except (BlockMissing, BlockCorrupt):
+                self._have.clear()  # what was there is no longer: look at everything again
+                self._collected.clear()
+                raise
+
+        return until_done(careful, at_stake=self.at_stake, pause=pause, stopped=stopped, say=self._report)
 
     def _report(self, text: str) -> None:
         if text != self._last_said:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 
@@ -21,14 +22,17 @@ class Faulty:
     def __init__(self, call: int, after: bool, error: BaseException | None = None) -> None:
         self.call, self.after, self.error = call, after, error or Crash()
         self.calls = 0
+        self._lock = threading.Lock()  # the store is called from threads
 
     def wrap(self, target: Any) -> Any:
         """``target`` with its methods counted."""
         return _Wrapper(self, target)
 
     def through(self, method: Any, args: Any, kwargs: Any) -> Any:
-        self.calls += 1
-        if self.calls != self.call:
+        with self._lock:
+            self.calls += 1
+            mine = self.calls == self.call
+        if not mine:
             return method(*args, **kwargs)
         if self.after:
             method(*args, **kwargs)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
 
 from network.store import publish
-from organization.collect import collect
+from organization.collect import collect, look_seconds
 from protocol.cid import directory_cid
 from protocol.errors import StoreUnavailable
+from tests.network.test_probe import Searching
 from tests.organization.faults import Faulty
 from tests.organization.world import World
 from tests.processor.factory import account
@@ -91,3 +93,31 @@ def test_corrupt_blocks_are_missing_and_bad_artifacts_are_not(world):
     world.close_training()
     world.task = replace(world.task, limits=replace(world.task.limits, update_bytes=1))
     assert large and look(world).missing == {account("alice")}
+
+
+@pytest.mark.parametrize(
+    ("publication", "settlement", "since_closing", "seconds"),
+    [
+        (60, 600, 60, 390),  # a quarter of the window, 150 s, is left
+        (60, 600, 449, 37.75),
+        (60, 600, 560, 10),  # late: a quarter of what remains
+        (60, 600, 700, 0),
+        (500, 600, 500, 50),  # a long publication window: half of what follows it is left
+    ],
+)
+def test_a_last_look_leaves_time_to_settle(world, publication, settlement, since_closing, seconds):
+    world.post("alice")
+    world.close_training()
+    closed = world.round.training_ends
+    round_ = replace(world.round, settlement_ends=closed + settlement)
+    assert look_seconds(round_, closed + publication, closed + since_closing) == seconds
+
+
+def test_a_look_within_the_window_is_short(world):
+    store = Searching()
+    for number in range(12):
+        world.post(f"mallory{number}", withhold=True)
+    world.close_training()
+    began = time.monotonic()
+    assert len(collect(store, world.round, world.task, world.ledger.now, set()).missing) == 12
+    assert time.monotonic() - began < 8 and max(store.asked) <= 2

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import time
+from dataclasses import replace
 
 import pytest
 
 from network.store import fetch, publish
+from organization.retry import MAX_REVERTS, MAX_UNKNOWN
 from organization.settle import prepare_settlement
 from protocol.cid import directory_cid
 from protocol.errors import (
@@ -14,14 +17,18 @@ from protocol.errors import (
     ChainUnavailable,
     InsufficientFunds,
     InvalidInput,
+    LogsIncomplete,
     StoreUnavailable,
     TransactionReverted,
+    UnknownFederation,
+    UnknownRound,
 )
 from protocol.events import RoundLaunched, RoundSettled
 from protocol.model import decode_model
 from protocol.report import decode_report, derived_hash
 from protocol.terms import Phase
-from protocol.types import Hash
+from protocol.types import FederationId, Hash
+from tests.network.test_probe import Searching
 from tests.organization.faults import Crash, Faulty
 from tests.organization.world import FUNDS, TOKEN, World
 from tests.processor.factory import account
@@ -282,19 +289,150 @@ def test_run_looks_again_where_the_chain_is_ahead_of_its_view(world):
     assert len(events(world, RoundLaunched)) == 1 and any("RoundIsLive" in line for line in world.said)
 
 
-def test_run_gives_up_on_a_contract_that_keeps_refusing(world):
-    trained(world, "alice")
-    chain = world.chain()
+class Refusing:
+    """A chain that answers one call with an error, ``times`` times."""
 
-    class Refusing:
+    def __init__(self, world, call, error, times=10**9):
+        self._chain, self._call, self._error, self.left = world.chain(), call, error, times
+
+    def __getattr__(self, name):
+        method = getattr(self._chain, name)
+        if name != self._call or not self.left:
+            return method
+
+        def refuse(*args):
+            self.left -= 1
+            raise self._error
+
+        return refuse
+
+
+def test_run_gives_up_on_a_contract_that_keeps_refusing(world):
+    chain = Refusing(world, "launch_round", TransactionReverted("InvalidTerm"))
+    with pytest.raises(TransactionReverted, match="InvalidTerm"):
+        world.worker(chain).run(1, pause=lambda: None)
+    assert 10**9 - chain.left == MAX_REVERTS + 1
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        ("settle", TransactionReverted("InvalidRewards")),
+        ("settle", InsufficientFunds("no gas")),
+        ("settle", ChainUnavailable("away")),
+        ("state", LogsIncomplete("gap")),
+        ("state", UnknownFederation("behind")),
+        ("state", UnknownRound("behind")),
+        ("now", ChainUnavailable("away")),
+    ],
+)
+@pytest.mark.parametrize("how", ["run", "settle"])
+def test_nothing_outside_ends_the_worker_while_a_round_is_live(world, call, error, how):
+    round_id = trained(world, "alice")
+    chain = Refusing(world, call, error, times=0)
+    worker = world.worker(chain)
+    assert worker.at_stake()
+    worker._watch(world.round)
+    chain.left = 25
+    if how == "run":
+        worker.run(1, pause=lambda: None if chain.left else world.live()())
+        assert world.round.phase is Phase.FINAL
+    else:
+        assert worker.settle_when_possible(lambda state: round_id, pause=lambda: None)
+    assert chain.left == 0 and any("Trying again" in line for line in world.said)
+
+
+@pytest.mark.parametrize("how", ["run", "settle"])
+def test_a_node_that_lags_behind_is_waited_for(world, how):
+    empty = world.state
+    round_id = trained(world, "alice")
+    chain, behind = world.chain(), [replace(empty, federations={}, rounds={})] * 5
+
+    class Behind:
         def __getattr__(self, name):
             return getattr(chain, name)
 
-        def settle(self, *args):
-            raise TransactionReverted("InvalidRewards")
+        def state(self):
+            return behind.pop() if behind else chain.state()
 
-    with pytest.raises(TransactionReverted, match="InvalidRewards"):
-        world.worker(Refusing()).run(1, pause=lambda: None)
+    worker = world.worker(Behind())
+    if how == "run":
+        worker.run(1, pause=lambda: None if behind else world.live()())
+    else:
+        assert worker.settle_when_possible(lambda state: round_id, pause=lambda: None)
+    assert world.round.settled is not None
+
+
+def test_an_id_that_stays_unknown_is_said(world):
+    worker = world.worker()
+    worker.federation = FederationId(b"?" * 32)
+    looks = itertools.count()
+    with pytest.raises(UnknownFederation):
+        worker.run(1, pause=lambda: next(looks))
+    assert next(looks) == MAX_UNKNOWN
+
+
+def test_settling_waits_only_for_what_can_come(world):
+    round_id = trained(world, "alice")
+    world.ledger.advance_to(world.round.settlement_ends)
+    with pytest.raises(InvalidInput, match="it is abandoned"):
+        world.worker().settle_when_possible(lambda state: round_id, pause=lambda: None)
+
+
+def test_a_settlement_that_fails_does_not_look_for_withheld_bytes_again(world):
+    world.launch()
+    world.ledger.advance(10)
+    world.post("alice")
+    world.post("bob", withhold=True)
+    world.close_training()
+    world.ledger.advance(60)
+    chain = Refusing(world, "settle", ChainUnavailable("away"), times=3)
+    released = itertools.count()
+
+    def pause():
+        if next(released) == 0:
+            world.release()  # later than the last look: it changes nothing
+
+    worker = world.worker(chain)
+    assert worker.settle_when_possible(lambda state: world.round.id, pause=pause)
+    assert [one.verdict for one in report_of(world)[0].updates] == ["accepted", "unavailable"]
+
+
+def test_a_dozen_withheld_updates_cost_the_bond_nothing(tmp_path):
+    """Each missing block is searched for as long as the store is allowed to, as in a real network."""
+    world = World()
+    world.store = Searching()
+    world.found(tmp_path)
+    world.launch(settlement_seconds=68)
+    world.ledger.advance(10)
+    for number in range(12):
+        world.post(f"mallory{number}", withhold=True)
+    world.post("alice")
+    world.close_training()
+    world.ledger.advance(60)  # the publication window is over, 8 s are left to settle
+    began = time.monotonic()
+    assert world.worker().settle(world.round.id)
+    assert time.monotonic() - began < 8
+    assert [one.verdict for one in report_of(world)[0].updates] == ["unavailable"] * 12 + ["accepted"]
+
+
+def test_every_update_that_is_whole_is_kept_for_the_auditors(world):
+    kept = []
+    world.store.keep = kept.append
+    world.launch()
+    world.ledger.advance(10)
+    good = world.post("alice")
+    wrong = world.post("bob", world.update("bob", steps=1))
+    withheld = world.post("carol", withhold=True)
+    large = publish(world.store, {"delta.safetensors": bytes(1 << 20)})
+    world.chain("mallory").submit_update(world.round.id, large, 1)
+    world.close_training()
+    world.ledger.advance(60)
+    kept.clear()
+    assert world.worker().settle(world.round.id)
+    assert [one.verdict for one in report_of(world)[0].updates] == ["accepted", "refused", "unavailable", "refused"]
+    assert {directory_cid(good), directory_cid(wrong), directory_cid(large)} <= set(kept)
+    assert directory_cid(withheld) not in kept
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
