@@ -30,6 +30,7 @@ import tenacity
 from ipfshttpclient import exceptions
 from ipfshttpclient.http_common import multiaddr_to_url_data
 
+from protocol.canonical_json import is_nested_deeper
 from protocol.cid import DAG_PB, MAX_BLOCK, Cid, verify_block
 from protocol.errors import BlockCorrupt, BlockMissing, InvalidInput, StoreUnavailable
 from protocol.unixfs import Block
@@ -150,6 +151,9 @@ class KuboStore:
                 if time.monotonic() > end:
                     raise self._unavailable("It sent a block too slowly.")
         if answer.status_code != httpx.codes.OK:
+            # Only Kubo's own word makes a block missing, never a proxy's page; a parser must not recurse into either.
+            if is_nested_deeper(data, 2):
+                raise self._unavailable(f"It answered {answer.status_code} and no message.")
             raise self._failure(str(json.loads(data)["Message"]), cid)
         return bytes(data)
 

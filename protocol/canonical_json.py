@@ -24,7 +24,7 @@ def _refusal(why: str) -> NotCanonical:
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
-def is_nested_deeper(data: bytes, most: int) -> bool:
+def is_nested_deeper(data: bytes | bytearray, most: int) -> bool:
     """Whether lists and objects in JSON text are nested deeper than ``most``; brackets inside strings do not count.
 
     Ask this before a recursive parser reads the text. Parsers differ, and the same one differs with its process's settings,
