@@ -5,18 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from network.chain import Chain
 from network.files import make_directory, write_atomic
 from network.store import ContentStore, publish
-from protocol.errors import InvalidInput, KeyError_, SettingsError, TransactionReverted
+from protocol.canonical_json import MAX_INTEGER
+from protocol.cid import directory_cid
+from protocol.errors import InvalidInput, KeyError_, SettingsError, TooLarge, TransactionReverted
 from protocol.hashing import federation_id
 from protocol.model import Model, encode_model
+from protocol.specs import trainable_specs
 from protocol.task import Task, check_bounds, encode_task
 from protocol.terms import FederationTerms
-from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address, FederationId, Hash, bytes32, hex32
+from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address, Digest, FederationId, Hash, bytes32, hex32
 
 MAX_AUDITORS = 32
 
@@ -99,7 +104,8 @@ def create_federation(
         salt: 32 bytes, else one drawn by ``fresh_salt``.
 
     Raises:
-        InvalidInput: Not a first model, too large for its own task, or the salt belongs to other terms.
+        InvalidInput: Not a first model, or the salt belongs to other terms.
+        TooLarge: The model, or what rounds add to it, is over the task's own limit.
         ArithmeticRefused: Not even one update of the task can be merged exactly.
         KeyError_: The chain was opened without a key.
         StoreUnavailable, ChainError: The outside does not work as configured.
@@ -139,14 +145,27 @@ def _first_model(model: Model, task: Task) -> dict[str, bytes]:
             f"The model is of round {model.round}.", "A federation starts from a first model.", "Build one afresh."
         )
     files = encode_model(model)
-    size = sum(map(len, files.values()))
+    size = _largest_bytes(model)
     if size > task.limits.model_bytes:
-        raise InvalidInput(
-            f"The model has {size} bytes.",
-            f"The task's limits.model_bytes is {task.limits.model_bytes}, so nobody could fetch it.",
-            "Raise the limit in the task, or use a smaller model.",
+        raise TooLarge(
+            f"The model would have {size} bytes with parents, anchor and importance, which later rounds add.",
+            f"The task's limits.model_bytes is {task.limits.model_bytes}: a result above it would never be merged.",
+            f"Set the limit to {size} or more in the task, or use a smaller model.",
         )
     return files
+
+
+def _largest_bytes(first: Model) -> int:
+    """Bytes of the largest model that rounds can make of ``first``: every tensor keeps its size, the rest is added."""
+    digest = Digest(bytes(32))
+    grown = replace(
+        first,
+        round=MAX_INTEGER,
+        parents=(digest,),
+        importance={spec.name: np.zeros(spec.shape, dtype=np.uint32) for spec in trainable_specs(first.specs)},
+        anchor=str(directory_cid(digest)),
+    )
+    return sum(map(len, encode_model(grown).values()))
 
 
 def _exists(chain: Chain, federation: FederationId, terms: FederationTerms) -> bool:

@@ -14,6 +14,7 @@ from processor.merge import Merged, apply, merge_digest
 from processor.rules import rule_of
 from processor.screening import Screened, screen
 from processor.updates import Fetch, UpdateReader
+from protocol.errors import TooLarge
 from protocol.hashing import result_hash
 from protocol.merkle import MerkleTree
 from protocol.model import Model, encode_model, weights_cid
@@ -87,7 +88,8 @@ def derive_round(
     merged = rule(task, base, accepted, load) if enough else None
     consolidates = enough and facts.terms.consolidate
     importance = ewc.consolidate(task.consolidation, base, accepted, load) if consolidates else None
-    result = _result(facts, base, merged, importance)
+    result = _result(facts, task, base, merged, importance)
+    merged = merged if result.model is not None else None
 
     verdicts = tuple(_verdict(one, task, facts.terms.reward_per_milli) for one in screened)
     rewards = rewards_tree(facts.round, [(one.client, one.reward) for one in verdicts])
@@ -117,16 +119,26 @@ def derive_round(
 
 
 def _result(
-    facts: RoundFacts, base: Model, merged: Merged | None, importance: Mapping[str, NDArray[np.uint32]] | None
+    facts: RoundFacts,
+    task: Task,
+    base: Model,
+    merged: Merged | None,
+    importance: Mapping[str, NDArray[np.uint32]] | None,
 ) -> _Result:
-    """Make the merged model; without a merge the base stays, under its own digest."""
+    """Make the merged model. Without a merge, or where nobody could fetch its result, the base stays, under its digest."""
+    stays = _Result(None, None, facts.base)
     if merged is None:
-        return _Result(None, None, facts.base)
+        return stays
     mantissas, saturated = apply(base, merged)
     model = replace(base, round=facts.index, parents=(facts.base,), mantissas=mantissas)
     if importance is not None:
         model = replace(model, importance=importance, anchor=str(weights_cid(base)))
-    files = encode_model(model)
+    try:
+        files = encode_model(model)
+    except TooLarge:
+        return stays
+    if sum(map(len, files.values())) > task.limits.model_bytes:
+        return stays
     return _Result(model, files, directory_digest(files), saturated, importance is not None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import pytest
 from network.memory_chain import MemoryChain
 from network.store import fetch
 from organization.federation import BURN_ADDRESS, name_auditors
-from protocol.errors import ArithmeticRefused, InvalidInput, KeyError_, SettingsError
-from protocol.model import decode_model
+from protocol.errors import ArithmeticRefused, InvalidInput, KeyError_, SettingsError, TooLarge
+from protocol.model import decode_model, encode_model
 from protocol.task import Limits, MergeRule, decode_task
 from protocol.types import ZERO_ADDRESS, Hash
 from tests.organization.faults import Crash, Faulty
@@ -61,8 +62,26 @@ def test_refuses_a_merged_model(tmp_path):
 
 
 def test_refuses_a_model_above_its_tasks_limit(tmp_path):
-    with pytest.raises(InvalidInput, match=r"limits\.model_bytes"):
+    with pytest.raises(TooLarge, match=r"limits\.model_bytes"):
         World(tiny_task(limits=Limits(model_bytes=100))).found(tmp_path)
+
+
+def test_refuses_a_model_that_rounds_would_carry_above_the_limit(tmp_path):
+    """Law: a created federation has room for every result: the limit that is just enough is also just needed."""
+    first = sum(map(len, encode_model(tiny_model()).values()))
+    with pytest.raises(TooLarge, match="importance") as refusal:
+        World(tiny_task(limits=Limits(model_bytes=first))).found(tmp_path)
+    enough = int(re.search(r"Set the limit to (\d+)", str(refusal.value))[1])
+    with pytest.raises(TooLarge):
+        World(tiny_task(limits=Limits(model_bytes=enough - 1))).found(tmp_path)
+    world = World(tiny_task(limits=Limits(model_bytes=enough), publication_seconds=60, rederivation_margin_seconds=60))
+    world.found(tmp_path)
+    world.worker().run(2, {1, 2}, pause=world.live())
+    head = fetch(world.store, world.federation.head, enough)
+    assert decode_model(head).importance is not None
+    assert world.federation.head == world.round.settled.settlement.model != world.round.base
+    # only the round's number has fewer digits than it may get
+    assert enough - sum(map(len, head.values())) == len(str(2**53 - 1)) - 1
 
 
 def test_refuses_a_task_that_cannot_merge_even_one_update(tmp_path):

@@ -14,7 +14,7 @@ from protocol.merkle import leaf, verify
 from protocol.model import decode_model, encode_model, weights_cid
 from protocol.replay import RoundState
 from protocol.report import Statement, decode_report, derived_hash, encode_report
-from protocol.task import Consolidation, CreditRule, MergeRule
+from protocol.task import Consolidation, CreditRule, Limits, MergeRule
 from protocol.terms import PayBasis, Phase
 from protocol.types import ZERO_HASH, Hash
 from protocol.unixfs import directory_digest
@@ -48,6 +48,32 @@ def test_too_few_accepted_updates_leave_the_base_and_keep_their_credit(consolida
     assert derivation.merge_digest == NOTHING_MERGED
     assert [one.credit_millis for one in derivation.derived.updates] == [400, 400, 0]
     assert derivation.derived.rewards_total == 2 * 3 * 400
+
+
+@pytest.mark.parametrize("consolidate", [False, True])
+def test_a_result_over_the_limit_leaves_the_base_and_keeps_the_credit(consolidate: bool) -> None:
+    terms = tiny_terms(consolidate=consolidate)
+    fits = TinyRound(terms=terms).post_all(PEOPLE).derive()
+    assert fits.model_files is not None
+    size = sum(map(len, fits.model_files.values()))
+    just = tiny_task(limits=Limits(model_bytes=size))
+    assert TinyRound(terms=terms, task=just).post_all(PEOPLE).derive().result_hash == fits.result_hash
+
+    over = tiny_task(limits=Limits(model_bytes=size - 1))
+    derivation = TinyRound(terms=terms, task=over).post_all(PEOPLE).derive()
+
+    assert (derivation.model, derivation.model_files) == (None, None)
+    assert derivation.derived.model == derivation.derived.base
+    assert (derivation.derived.merged, derivation.derived.saturated, derivation.derived.consolidated) == (0, 0, False)
+    assert derivation.merge_digest == NOTHING_MERGED
+    assert derivation.derived.rewards_total == fits.derived.rewards_total > 0
+
+
+def test_a_result_whose_manifest_would_be_too_large_leaves_the_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = TinyRound().post_all(PEOPLE)
+    monkeypatch.setattr("protocol.model.MAX_MANIFEST_BYTES", 500)
+
+    assert ring.derive().derived.model == ring.base_digest
 
 
 def test_a_round_of_refused_updates_pays_nothing() -> None:
