@@ -140,7 +140,13 @@ contract Handler {
         rounds.settle(round, Settlement(shown.updatesHash, book.model, 0, DERIVED, root, uint96(total)));
     }
 
-    function attest(uint256 who, bool agrees) external {
+    /// @dev Two auditors of one mind, so that quorums come about often.
+    function attestTogether(uint256 who, bool agrees) external {
+        attest(who, agrees);
+        attest(who + 1, agrees);
+    }
+
+    function attest(uint256 who, bool agrees) public {
         RoundId round = last[federations[0]];
         RoundView memory shown = rounds.getRound(round);
         address auditor_ = auditor(who % AUDITORS);
@@ -198,7 +204,7 @@ contract Handler {
 
     function withdraw(uint256 which) external {
         if (all.length == 0) return;
-        _withdraw(all[which % all.length]);
+        _withdraw(which % 2 == 0 ? all[all.length - 1] : all[which % all.length]);
     }
 
     function forfeit(uint256 which) external {

@@ -23,7 +23,7 @@ contract LawsTest {
     /// @dev Read by forge: everything that the handler does, `leave` apart.
     function targetSelectors() external view returns (FuzzSelector[] memory targets) {
         targets = new FuzzSelector[](1);
-        bytes4[] memory actions = new bytes4[](11);
+        bytes4[] memory actions = new bytes4[](12);
         actions[0] = Handler.pass.selector;
         actions[1] = Handler.launch.selector;
         actions[2] = Handler.submit.selector;
@@ -35,6 +35,7 @@ contract LawsTest {
         actions[8] = Handler.claimFee.selector;
         actions[9] = Handler.withdraw.selector;
         actions[10] = Handler.forfeit.selector;
+        actions[11] = Handler.attestTogether.selector;
         targets[0] = FuzzSelector(address(handler), actions);
     }
 
