@@ -3,11 +3,13 @@
 # ruff: noqa: N803 - brownie's fixtures have the names of their contracts
 
 import socket
+import time
 
 import brownie  # and nothing from inside it: its plugin reads what test files import, and chokes on compiled modules
 import pytest
 from eth_utils.crypto import keccak
 from support import World
+from web3.middleware import Web3Middleware
 
 
 def _free_port():
@@ -18,6 +20,26 @@ def _free_port():
 
 # On its usual port brownie would take over, and reset, whatever node somebody else has there.
 brownie._config.CONFIG.networks["development"]["cmd_settings"].update(port=_free_port(), gas_limit=30_000_000)
+
+
+class ReceiptFirst(Web3Middleware):
+    """Returns a transaction's hash when its receipt is there. Brownie may otherwise see the sender's new nonce before
+    the receipt, and take the transaction for dropped."""
+
+    def wrap_make_request(self, make_request):
+        def request(method, params):
+            response = make_request(method, params)
+            if method in ("eth_sendTransaction", "eth_sendRawTransaction") and "result" in response:
+                while not make_request("eth_getTransactionReceipt", [response["result"]]).get("result"):
+                    time.sleep(0.005)
+            return response
+
+        return request
+
+
+@pytest.fixture(scope="session", autouse=True)
+def receipt_first():
+    brownie.web3.middleware_onion.add(ReceiptFirst)
 
 
 def person(name):
