@@ -7,6 +7,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 BROWNIE := .venv-contracts/bin/brownie
+# npm's own launcher of forge exits 0 whatever happened.
+FORGE := node scripts/forge.mjs
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 export SOLCX_BINARY_PATH := $(CURDIR)/.solcx
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -59,19 +61,19 @@ test-python: .venv/.dev node_modules/.done ## Unit, property, attack and end-to-
 test-contracts: .venv-contracts/.done .solcx/solc-v0.8.37 ## Brownie tests on anvil, forge fuzz and invariants
 	mkdir -p build
 	$(BROWNIE) test
-	forge test
+	$(FORGE) test
 
 check: .venv/.dev .solcx/solc-v0.8.37 ## Lint, format check, types; the committed ABI is fresh
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	forge fmt --check
+	$(FORGE) fmt --check
 	$(BIN)/python scripts/write_abi.py --check
 
 format: .venv/.dev .solcx/solc-v0.8.37 ## Format Python and Solidity
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	forge fmt
+	$(FORGE) fmt
 
 abi: .venv/.runtime .solcx/solc-v0.8.37 ## Compile the contracts and write network/abi
 	$(BIN)/python scripts/write_abi.py
