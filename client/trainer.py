@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from client.data import Dataset, check_dataset
 from client.importance import measure_importance
-from client.keras_model import KerasModel, build, import_keras
+from client.keras_model import KerasModel, build
 from client.penalty import ProximalStep, anchor_weights, pull_strengths
+from network.keras_loader import import_keras
 from protocol.errors import RondoError
 from protocol.model import Model
 from protocol.task import Task, Training

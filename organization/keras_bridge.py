@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from network.keras_loader import import_keras
 from protocol.architecture import check_architecture
 from protocol.errors import InvalidInput, UnsafeArchitecture, WrongTensor
 from protocol.model import Model, TensorClass, to_float32
 
 if TYPE_CHECKING:
     import keras
-
-
-def import_keras() -> Any:
-    """Keras on TensorFlow, without the latter's start-up messages. Takes some seconds the first time."""
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import keras
-
-    return keras
 
 
 def canonical_architecture(text: str) -> bytes:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from organization.keras_bridge import build, canonical_architecture, import_keras, require_built
+from network.keras_loader import import_keras
+from organization.keras_bridge import build, canonical_architecture, require_built
 from protocol.architecture import MAX_BYTES, check_architecture
 from protocol.errors import InvalidInput, UnsafeArchitecture, WrongTensor
 from protocol.model import Model, TensorClass, TensorSpec, grid_exponent, snap

@@ -20,7 +20,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def keras():
-    from organization.keras_bridge import import_keras
+    from network.keras_loader import import_keras
 
     return import_keras()
 
