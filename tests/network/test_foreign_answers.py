@@ -163,9 +163,10 @@ def test_one_method_has_foreign_answers(
     door.chain = door.connect()
     door.node.fault = always(method, fault)
     if method == "eth_getTransactionReceipt":  # the transaction is out, so this one waits for its block
-        monkeypatch.setattr(door.chain._sender, "_patience", 0.05)
-        with pytest.raises(ChainUnavailable, match="is in no block after"):
-            door.send()
+        with monkeypatch.context() as impatient:
+            impatient.setattr(door.chain._sender, "_patience", 0.05)
+            with pytest.raises(ChainUnavailable, match="is in no block after"):
+                door.send()
     else:
         refused(CALLS[call], door)
     assert door.node.asked.count(method) > 2
