@@ -35,7 +35,7 @@ TASK = Task(
     merge=MergeRule(weighting="uniform", examples_cap=500),
     delta_type="int8",
     training=Training(learning_rate=Fraction(1, 3), momentum=Fraction(9, 10)),
-    consolidation=Consolidation(combine="trimmed_mean", trim=1),
+    consolidation=Consolidation(strength=Fraction(10), combine="trimmed_mean", trim=1),
     min_updates=3,
     retention_seconds=86_400,
 )
