@@ -1,4 +1,4 @@
-"""The README's walk in separate terminals, with every process killed and started again on the way."""
+"""The README's walk in separate terminals: the node is restarted on the way, client and organization are killed."""
 
 from __future__ import annotations
 
