@@ -10,14 +10,10 @@ from network.store import ContentStore, fetch
 from protocol.cid import directory_cid
 from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing, InvalidInput, StoreUnavailable
 from protocol.model import Model, decode_model
-from protocol.report import Derived, decode_report
+from protocol.report import MAX_REPORT_BYTES, Derived, decode_report
 from protocol.state import FederationState, RoundState
-from protocol.task import Task, decode_task
+from protocol.task import MAX_TASK_BYTES, Task, decode_task
 from protocol.types import Digest
-
-# A report holds one short row an update; tasks are a page of settings.
-REPORT_LIMIT_BYTES = 256 * 1024 * 1024
-TASK_LIMIT_BYTES = 1024 * 1024
 
 
 class Undecided(Exception):
@@ -46,7 +42,7 @@ def fetch_or_undecided(store: ContentStore, digest: Digest, limit: int, what: st
 
 def load_task(store: ContentStore, federation: FederationState) -> Task:
     """The federation's task. Raises: Undecided, ArtifactRefused."""
-    return decode_task(fetch_or_undecided(store, federation.terms.task, TASK_LIMIT_BYTES, "The task"))
+    return decode_task(fetch_or_undecided(store, federation.terms.task, MAX_TASK_BYTES, "The task"))
 
 
 def load_base(store: ContentStore, round_: RoundState, task: Task) -> Model:
@@ -67,7 +63,7 @@ def load_report(store: ContentStore, round_: RoundState, copy: Path | None) -> R
         if copy is not None:
             files: Mapping[str, bytes] = read_folder(copy)
         else:
-            files = fetch_or_undecided(store, round_.settled.settlement.report, REPORT_LIMIT_BYTES, "The report")
+            files = fetch_or_undecided(store, round_.settled.settlement.report, MAX_REPORT_BYTES, "The report")
         return ReportCopy(decode_report(files)[0], "")
     except ArtifactRefused as refusal:
         return ReportCopy(None, str(refusal))

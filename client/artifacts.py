@@ -13,14 +13,12 @@ from processor.round import derive_round, facts
 from protocol.cid import RAW, Cid, parse_cid
 from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing, ContentError, RondoError, StoreUnavailable
 from protocol.model import Model, decode_model, decode_weights
-from protocol.report import Derived, decode_derived, decode_report, derived_hash
+from protocol.report import MAX_REPORT_BYTES, Derived, decode_derived, decode_report, derived_hash
 from protocol.rewards import rewards_tree
 from protocol.state import FederationState, RoundState
-from protocol.task import Task, decode_task
+from protocol.task import MAX_TASK_BYTES, Task, decode_task
 from protocol.types import Address, Digest, Hash
 
-TASK_LIMIT_BYTES = 1024 * 1024  # a page of settings
-REPORT_LIMIT_BYTES = 256 * 1024 * 1024  # one short row an update
 SEARCH_SECONDS = 60.0  # for all updates of a round together, before those not found count as unavailable
 
 
@@ -45,7 +43,7 @@ class Artifacts:
         """The federation's task. Raises: ContentError, ArtifactRefused."""
         digest = federation.terms.task
         if digest not in self._tasks:
-            self._tasks[digest] = decode_task(fetch(self._store, digest, TASK_LIMIT_BYTES))
+            self._tasks[digest] = decode_task(fetch(self._store, digest, MAX_TASK_BYTES))
         return self._tasks[digest]
 
     def base(self, round_: RoundState, task: Task) -> Model:
@@ -115,7 +113,7 @@ class Artifacts:
         if round_.settled is None:
             return None
         try:
-            return decode_report(fetch(self._store, round_.settled.settlement.report, REPORT_LIMIT_BYTES))[0]
+            return decode_report(fetch(self._store, round_.settled.settlement.report, MAX_REPORT_BYTES))[0]
         except StoreUnavailable:
             raise
         except (ContentError, ArtifactRefused):

@@ -8,12 +8,11 @@ from protocol.errors import InsufficientFunds, InvalidInput, KeyError_
 from protocol.model import decode_model
 from protocol.reference import resolve_federation
 from protocol.replay import FederationState, State
-from protocol.task import Task, check_bounds, decode_task
+from protocol.task import MAX_TASK_BYTES, Task, check_bounds, decode_task
 from protocol.terms import RoundTerms
 from protocol.types import Address, FederationId, RoundId
 
 DAY_SECONDS = 24 * 60 * 60
-TASK_LIMIT_BYTES = 1024 * 1024  # a task is a page of settings
 
 # Field: (least, most) as ITrainingRounds.sol has them.
 _RANGES = {
@@ -91,7 +90,7 @@ def load_task(store: ContentStore, federation: FederationState) -> Task:
         BlockMissing, BlockCorrupt, StoreUnavailable: It cannot be fetched.
         ArtifactRefused: What is there is not a task.
     """
-    return decode_task(fetch(store, federation.terms.task, TASK_LIMIT_BYTES))
+    return decode_task(fetch(store, federation.terms.task, MAX_TASK_BYTES))
 
 
 def launch_round(

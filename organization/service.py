@@ -24,10 +24,9 @@ from protocol.errors import (
 )
 from protocol.reference import resolve_federation, resolve_round
 from protocol.replay import FederationState, RoundState, State
-from protocol.report import decode_report
+from protocol.report import MAX_REPORT_BYTES, decode_report
 from protocol.types import Digest, FederationId, bytes32, hex32
 
-REPORT_LIMIT_BYTES = 80 * 1024 * 1024  # what protocol.report can encode
 MAX_PAGE = 1000
 
 Offset = Annotated[int, Query(ge=0, description="How many to pass over.")]
@@ -80,7 +79,7 @@ class _Reader:
         digest = round_.settled.settlement.report
         # A digest's content never changes; the last report is the one that is asked for again and again.
         if digest not in self._reports:
-            self._reports = {digest: ReportView.of(*decode_report(fetch(self.store, digest, REPORT_LIMIT_BYTES)))}
+            self._reports = {digest: ReportView.of(*decode_report(fetch(self.store, digest, MAX_REPORT_BYTES)))}
         return self._reports[digest]
 
 

@@ -20,6 +20,8 @@ from protocol.types import Address, Digest, FederationId, Hash, RoundId, hex32
 
 DERIVED, STATEMENT = "derived.json", "statement.json"
 MAX_DERIVED_BYTES = 64 * 1024 * 1024
+# Both files together: what every reader fetches at most, so that none finds too large what another reads.
+MAX_REPORT_BYTES = MAX_DERIVED_BYTES + canonical_json.MAX_BYTES
 MAX_UPDATES = (1 << 24) - 1  # the contract's uint24
 MAX_MILLIS = (1 << 40) - 1  # the contract's uint40
 MAX_METRICS, MAX_SOFTWARE = 64, 200

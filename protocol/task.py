@@ -28,6 +28,8 @@ MAX_REPORTED = 100_000  # verdicts that derived.json holds for sure, however lon
 MAX_RATIO = 1_000_000
 MAX_ARTIFACT_BYTES = 1 << 40
 
+MAX_TASK_BYTES = 1024 * 1024  # a task is a page of settings
+
 DeltaType = Literal["int8", "int16", "int32"]
 
 

@@ -19,14 +19,13 @@ from protocol.events import (
     RoundSettled,
     UpdateSubmitted,
 )
-from protocol.report import Derived, Statement, decode_report
+from protocol.report import MAX_REPORT_BYTES, Derived, Statement, decode_report
 from protocol.state import RoundState, State
 from protocol.types import Address, FederationId, Hash, RoundId
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-REPORT_LIMIT_BYTES = 64 * 1024 * 1024
 GAS_KEYS = ("launch", "submit", "settle", "attest", "claim", "withdraw")
 GAS_OF_EVENT = {
     RoundLaunched: "launch",
@@ -84,7 +83,7 @@ def read_report(store: ContentStore, round_: RoundState) -> tuple[Derived, State
     """The round's published report, or None where nothing was settled."""
     if round_.settled is None:
         return None
-    return decode_report(fetch(store, round_.settled.settlement.report, REPORT_LIMIT_BYTES))
+    return decode_report(fetch(store, round_.settled.settlement.report, MAX_REPORT_BYTES))
 
 
 def round_row(store: ContentStore, round_: RoundState, gas: Mapping[str, int], audit: str) -> dict[str, Any]:
