@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -71,6 +72,7 @@ class LocalNode:
         port: TCP port on 127.0.0.1, a free one where None.
         block_time: Seconds between blocks, besides a block for every transaction; None mines on transactions alone.
         chain_id: The chain's id.
+        options: More words for anvil's command line, such as ``("--hardfork", "osaka")``.
     """
 
     def __init__(
@@ -80,9 +82,10 @@ class LocalNode:
         port: int | None = None,
         block_time: int | None = 1,
         chain_id: int = 31337,
+        options: Sequence[str] = (),
     ) -> None:
         self.directory, self.port = directory, port or free_port()
-        self.block_time, self.chain_id = block_time, chain_id
+        self.block_time, self.chain_id, self.options = block_time, chain_id, tuple(options)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -128,7 +131,7 @@ class LocalNode:
             command += ["--block-time", str(self.block_time), "--mixed-mining"]
         if self.directory is not None:
             command += ["--state", str(self.directory / "state.json"), "--state-interval", "15"]
-        return command
+        return [*command, *self.options]
 
     def _await(self, patience: float) -> None:
         deadline = time.monotonic() + patience
