@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 export SOLCX_BINARY_PATH := $(CURDIR)/.solcx
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-python test-contracts check format lock abi clean need-python need-node
+.PHONY: help setup demo test test-python test-contracts check format lock abi bench-gas clean need-python need-node
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -77,6 +77,10 @@ format: .venv/.dev .solcx/solc-v0.8.37 ## Format Python and Solidity
 
 abi: .venv/.runtime .solcx/solc-v0.8.37 ## Compile the contracts and write network/abi
 	$(BIN)/python scripts/write_abi.py
+
+bench-gas: setup .solcx/solc-v0.8.37 ## Measure gas on anvil and write benchmarks/results/gas.json; some minutes
+	$(BIN)/python scripts/write_abi.py --check
+	$(BIN)/python -m benchmarks.gas $(ARGS)
 
 UV_COMPILE := $(CURDIR)/$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 

@@ -1,0 +1,48 @@
+"""The committed results: one JSON file a benchmark, and the few figures that every one of them is made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median_high
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def today() -> str:
+    """Return the date, UTC, as a results file states it."""
+    return datetime.now(UTC).date().isoformat()
+
+
+def spread(values: Sequence[int]) -> dict[str, int]:
+    """Return least, median (of an even number the higher of the middle two) and maximum of ``values``, and how many."""
+    return {"min": min(values), "median": median_high(values), "max": max(values), "count": len(values)}
+
+
+def ceil_div(total: int, parts: int) -> int:
+    """Return ``total / parts``, rounded up: no share is made to look smaller than it is."""
+    return -(-total // parts)
+
+
+def upper_limit(limit: int, measured: int) -> dict[str, int | bool]:
+    """Return the record of one limit that ``measured`` must not exceed."""
+    return {"limit": limit, "measured": measured, "holds": measured <= limit}
+
+
+def read_results(name: str) -> dict[str, Any]:
+    """Return the committed results ``name``, such as "gas"."""
+    document: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return document
+
+
+def write_results(name: str, document: dict[str, Any]) -> Path:
+    """Write ``document`` as the results ``name``; return the file."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(document, indent=1) + "\n")
+    temporary.replace(path)
+    return path
