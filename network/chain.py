@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from protocol.events import Logged
-from protocol.state import State
-from protocol.terms import FederationTerms, RoundTerms, Settlement
+from protocol.state import RoundState, State
+from protocol.terms import FederationTerms, RoundTerms, Settlement, SignedUpdate
 from protocol.types import Address, Digest, FederationId, Hash, RoundId
 
 
@@ -23,7 +23,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class RewardClaim:
-    """One payment of a batch. ``amount`` in base units and ``proof`` count by result only: 0 and empty by time."""
+    """One payment. ``amount`` in base units and ``proof`` count by result only: 0 and empty by time."""
 
     round: RoundId
     client: Address
@@ -90,6 +90,15 @@ class Chain(Protocol):
 
     def claim_batch(self, claims: Sequence[RewardClaim]) -> Receipt:
         """Pay many, of either basis; what is already paid is passed over."""
+
+    def sign_update(self, round: RoundState, digest: Digest, millis: int) -> SignedUpdate:
+        """Sign this account's update of ``round`` for others to send; sends nothing. Raises KeyError_."""
+
+    def submit_update_for(self, round: RoundId, update: SignedUpdate) -> Receipt:
+        """Record a client's signed update; wallet contracts sign by EIP-1271."""
+
+    def submit_updates(self, round: RoundId, updates: Sequence[SignedUpdate]) -> Receipt:
+        """Record many, signed by keys; what cannot be recorded is passed over with an UpdateSkipped in the logs."""
 
     def claim_attestation_fee(self, round: RoundId, auditor: Address) -> Receipt: ...
 

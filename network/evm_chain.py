@@ -16,6 +16,7 @@ from network.log_cursor import LogCursor
 from network.revert_codec import RevertCodec
 from network.rpc import Rpc
 from network.sender import Sender
+from network.signatures import sign_update
 from protocol import hashing
 from protocol.errors import (
     ChainUnavailable,
@@ -27,7 +28,8 @@ from protocol.errors import (
 )
 from protocol.events import Logged, RoundLaunched
 from protocol.replay import Replay, State
-from protocol.terms import FederationTerms, RoundTerms, Settlement
+from protocol.state import RoundState
+from protocol.terms import FederationTerms, RoundTerms, Settlement, SignedUpdate
 from protocol.types import Address, Digest, FederationId, Hash, RoundId, hex32
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ class EvmChain:
                 "Set RONDO_CONTRACT to the address that the deployment printed.",
             )
         self._contract = EvmContract(self._rpc, contract, abi)
+        self._key = key
         self._sender = Sender(self._rpc, key, self.chain_id, confirmations=confirmations) if key else None
         self._codec = EventCodec(abi)
         self._cursor = LogCursor(self._rpc, contract, self._codec, first_block=first_block, confirmations=confirmations)
@@ -149,7 +152,7 @@ class EvmChain:
 
     def _require_sender(self) -> Sender:
         if self._sender is None:
-            raise KeyError_("This chain was opened without an account.", "", "Open it with a key to send transactions.")
+            raise _keyless()
         return self._sender
 
     def _send(self, function: str, *arguments: object) -> Receipt:
@@ -216,6 +219,20 @@ class EvmChain:
     def submit_update(self, round: RoundId, digest: Digest, millis: int) -> Receipt:
         """Record this account's update; see `Chain`."""
         return self._send("submitUpdate", round, digest, millis)
+
+    def sign_update(self, round: RoundState, digest: Digest, millis: int) -> SignedUpdate:
+        """Sign this account's update for others to send; see `Chain`."""
+        if self._key is None:
+            raise _keyless()
+        return sign_update(self._key, self.chain_id, self.contract, round, digest, millis)
+
+    def submit_update_for(self, round: RoundId, update: SignedUpdate) -> Receipt:
+        """Record a client's signed update; see `Chain`."""
+        return self._send("submitUpdateFor", round, _signed(update))
+
+    def submit_updates(self, round: RoundId, updates: Sequence[SignedUpdate]) -> Receipt:
+        """Record many signed updates; see `Chain`."""
+        return self._send("submitUpdates", round, [_signed(update) for update in updates])
 
     def settle(self, round: RoundId, settlement: Settlement) -> Receipt:
         """State the round's result; see `Chain`."""
@@ -293,4 +310,12 @@ def connect(
 
 
 def _receipt(receipt: Mined) -> Receipt:
+def _keyless() -> KeyError_:
+    return KeyError_("This chain was opened without an account.", "", "Open it with a key to send transactions.")
+
+
+def _signed(update: SignedUpdate) -> tuple[Address, Digest, int, bytes]:
+    return update.client, update.digest, update.millis, update.signature
+
+
     return Receipt(receipt.transaction, receipt.gas_used, receipt.block)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from network import memory_rules as rules
 from network.chain import Receipt, RewardClaim
 from network.memory_ledger import MemoryLedger
+from network.signatures import is_by_key, sign_update, update_hash
 from protocol import hashing, merkle
 from protocol.errors import KeyError_, UnknownFederation, UnknownRound
 from protocol.events import (
@@ -28,11 +30,15 @@ from protocol.events import (
     RoundLaunched,
     RoundSettled,
     TrainingClosed,
+    UpdateSkipped,
     UpdateSubmitted,
 )
 from protocol.state import FederationState, RoundState, State
-from protocol.terms import FederationTerms, PayBasis, Phase, RoundTerms, Settlement
+from protocol.terms import FederationTerms, PayBasis, Phase, RoundTerms, Settlement, SignedUpdate, SkipReason
 from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address, Digest, FederationId, Hash, RoundId, hex32
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
 
 
 class MemoryChain:
@@ -41,10 +47,11 @@ class MemoryChain:
     Args:
         ledger: What all accounts share.
         account: Who sends; None only reads.
+        key: The account's key, where it signs updates for others to send; transactions need none here.
     """
 
-    def __init__(self, ledger: MemoryLedger, account: Address | None = None) -> None:
-        self.ledger, self.account = ledger, account
+    def __init__(self, ledger: MemoryLedger, account: Address | None = None, key: LocalAccount | None = None) -> None:
+        self.ledger, self.account, self._key = ledger, account, key
         self.chain_id, self.contract = ledger.chain_id, ledger.contract
 
     # --- reading ---
@@ -162,10 +169,55 @@ class MemoryChain:
             client, now = self._sender(), self.ledger.now
             found, federation = self._round(round)
             rules.check_update(found, federation, client, digest, millis, now=now)
-            events: list[Event] = [UpdateSubmitted(round, client, digest, millis)]
-            if len(found.updates) + 1 == found.terms.max_updates:
-                events.append(TrainingClosed(round, now))
-            return self.ledger.commit(*events)
+            return self._take(found, [UpdateSubmitted(round, client, digest, millis)])
+
+    def sign_update(self, round: RoundState, digest: Digest, millis: int) -> SignedUpdate:
+        if self._key is None:
+            raise KeyError_("This chain was opened without a key.", "", "Give it the account's key.")
+        return sign_update(self._key, self.chain_id, self.contract, round, digest, millis)
+
+    def submit_update_for(self, round: RoundId, update: SignedUpdate) -> Receipt:
+        with self.ledger.lock:
+            self._sender()
+            found, federation = self._round(round)
+            rules.check_update(found, federation, update.client, update.digest, update.millis, now=self.ledger.now)
+            if not self._is_signed(found, update, by_wallet=True):
+                rules.refuse("InvalidSignature", round, update.client)
+            return self._take(found, [UpdateSubmitted(round, update.client, update.digest, update.millis)])
+
+    def submit_updates(self, round: RoundId, updates: Sequence[SignedUpdate]) -> Receipt:
+        with self.ledger.lock:
+            self._sender()
+            (found, federation), now = self._round(round), self.ledger.now
+            rules.check_training(found, now)
+            events: list[Event] = []
+            taken: set[Address] = set()
+            for one in updates:
+                full = len(found.updates) + len(taken) == found.terms.max_updates
+                reason = rules.skip_reason(
+                    found, federation, one.client, one.digest, one.millis, now=now, taken=taken, full=full
+                )
+                if reason is None and not self._is_signed(found, one, by_wallet=False):
+                    reason = SkipReason.INVALID_SIGNATURE
+                if reason is None:
+                    taken.add(one.client)
+                    events.append(UpdateSubmitted(round, one.client, one.digest, one.millis))
+                else:
+                    events.append(UpdateSkipped(round, one.client, one.digest, reason))
+            return self._take(found, events)
+
+    def _is_signed(self, round: RoundState, update: SignedUpdate, *, by_wallet: bool) -> bool:
+        hash = update_hash(self.chain_id, self.contract, round, update)
+        if is_by_key(update.client, hash, update.signature):
+            return True
+        wallet = self.ledger.wallets.get(update.client)
+        return by_wallet and wallet is not None and wallet(hash, update.signature)
+
+    def _take(self, round: RoundState, events: list[Event]) -> Receipt:
+        """Commit a transaction's events on updates of ``round``, and that training closes where they fill it."""
+        count = len(round.updates) + sum(isinstance(event, UpdateSubmitted) for event in events)
+        closed = [TrainingClosed(round.id, self.ledger.now)] if count == round.terms.max_updates else []
+        return self.ledger.commit(*events, *closed)
 
     def settle(self, round: RoundId, settlement: Settlement) -> Receipt:
         with self.ledger.lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from threading import RLock
 
 from eth_utils.crypto import keccak
@@ -13,6 +14,7 @@ from protocol.events import Event, Logged
 from protocol.replay import Replay, State
 from protocol.types import Address, Hash, address
 
+Wallet = Callable[[Hash, bytes], bool]  # whether a wallet contract calls a signature of a hash its own
 CONTRACT = address("0x" + "c0ffee".rjust(40, "0"))
 
 
@@ -34,6 +36,7 @@ class MemoryLedger:
         self.now, self.chain_id, self.contract = now, chain_id, contract
         self.logs: list[Logged] = []
         self.block = 0
+        self.wallets: dict[Address, Wallet] = {}  # contracts that sign by EIP-1271
         self.lock = RLock()  # one transaction at a time, as on a chain
         self._balances: defaultdict[tuple[Address, Address], int] = defaultdict(int)
         self._replay = Replay(chain_id, contract)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import NoReturn
 
 from network.chain import RewardClaim
 from protocol import hashing, merkle
 from protocol.errors import TransactionReverted
 from protocol.state import FederationState, RoundState
-from protocol.terms import FederationTerms, PayBasis, Phase, RoundTerms, Settlement
+from protocol.terms import FederationTerms, PayBasis, Phase, RoundTerms, Settlement, SkipReason
 from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address, Digest, Hash
 
 DAY = 24 * 60 * 60
@@ -72,23 +73,62 @@ def check_phase(round: RoundState, required: Phase) -> None:
         refuse("WrongPhase", round.id, round.phase, required)
 
 
-def check_update(
-    round: RoundState, federation: FederationState, client: Address, digest: Digest, millis: int, *, now: int
-) -> None:
-    """WrongPhase where time is in the way, RoundFull; AlreadySubmitted, ZeroDigest, TooManyMillis, NotJoined."""
+def check_training(round: RoundState, now: int) -> None:
+    """WrongPhase where time is in the way, RoundFull."""
     if now >= round.training_ends:
         refuse("WrongPhase", round.id, round.phase, Phase.TRAINING)
     if len(round.updates) == round.terms.max_updates:
         refuse("RoundFull", round.id, round.terms.max_updates)
-    if round.update_of(client) is not None:
-        refuse("AlreadySubmitted", round.id, client)
+
+
+def skip_reason(
+    round: RoundState,
+    federation: FederationState,
+    client: Address,
+    digest: Digest,
+    millis: int,
+    *,
+    now: int,
+    taken: Container[Address] = (),
+    full: bool = False,
+) -> SkipReason | None:
+    """Return why an update cannot be taken, its signature apart.
+
+    Args:
+        taken: Clients whose updates this transaction has recorded so far.
+        full: Whether it has filled the round.
+    """
+    if full:
+        return SkipReason.ROUND_FULL
+    if round.update_of(client) is not None or client in taken:
+        return SkipReason.ALREADY_SUBMITTED
     if not any(digest):
-        refuse("ZeroDigest", round.id)
-    most = min(round.terms.max_millis, 1000 * (now - round.launched_at))
-    if millis > most:
-        refuse("TooManyMillis", round.id, millis, most)
+        return SkipReason.ZERO_DIGEST
+    if millis > _most_millis(round, now):
+        return SkipReason.TOO_MANY_MILLIS
     if round.admission_root != ZERO_HASH and (round.admission_root, client) not in federation.joined:
-        refuse("NotJoined", federation.id, round.admission_root, client)
+        return SkipReason.NOT_JOINED
+    return None
+
+
+def check_update(
+    round: RoundState, federation: FederationState, client: Address, digest: Digest, millis: int, *, now: int
+) -> None:
+    """As `check_training`; then AlreadySubmitted, ZeroDigest, TooManyMillis, NotJoined."""
+    check_training(round, now)
+    match skip_reason(round, federation, client, digest, millis, now=now):
+        case SkipReason.ALREADY_SUBMITTED:
+            refuse("AlreadySubmitted", round.id, client)
+        case SkipReason.ZERO_DIGEST:
+            refuse("ZeroDigest", round.id)
+        case SkipReason.TOO_MANY_MILLIS:
+            refuse("TooManyMillis", round.id, millis, _most_millis(round, now))
+        case SkipReason.NOT_JOINED:
+            refuse("NotJoined", federation.id, round.admission_root, client)
+
+
+def _most_millis(round: RoundState, now: int) -> int:
+    return min(round.terms.max_millis, 1000 * (now - round.launched_at))
 
 
 def check_settlement(round: RoundState, settlement: Settlement) -> None:

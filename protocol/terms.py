@@ -96,6 +96,16 @@ class RoundTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedUpdate:
+    """A client's update of one round that anyone may send for it; ``signature`` is over `hashing.update_typed_data`."""
+
+    client: Address
+    digest: Digest
+    millis: int
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """The organization's statement of a round's result."""
 

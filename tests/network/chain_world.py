@@ -21,6 +21,8 @@ from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address, Hash, RoundId, addr
 SUPPLY = 10**12
 PEOPLE = ("acme", "alice", "bob", "carol", "mallory", "auditor-1", "auditor-2", "auditor-3", "treasury")
 
+WALLETS = {agrees: address("0x" + pair * 20) for agrees, pair in ((True, "a1"), (False, "a0"))}
+
 
 @cache
 def key_of(name: str) -> LocalAccount:
@@ -53,6 +55,10 @@ class World(ABC):
     @abstractmethod
     def give(self, name: str, amount: int) -> None:
         """Give ``amount`` base units of acme's tokens to ``name``."""
+
+    @abstractmethod
+    def wallet(self, *, agrees: bool) -> Address:
+        """A wallet contract that calls every signature its own (EIP-1271), or none."""
 
     def advance(self, seconds: int) -> None:
         self.advance_to(self.chain("acme").now() + seconds)
@@ -88,13 +94,17 @@ class MemoryWorld(World):
         self.ledger.mint(self.token, address_of("acme"), SUPPLY)
 
     def chain(self, name: str) -> MemoryChain:
-        return MemoryChain(self.ledger, address_of(name))
+        return MemoryChain(self.ledger, address_of(name), key_of(name))
 
     def advance_to(self, now: int) -> None:
         self.ledger.advance_to(now)
 
     def give(self, name: str, amount: int) -> None:
         self.ledger.transfer(self.token, address_of("acme"), address_of(name), amount)
+
+    def wallet(self, *, agrees: bool) -> Address:
+        self.ledger.wallets[WALLETS[agrees]] = lambda hash, signature: agrees
+        return WALLETS[agrees]
 
 
 class EvmWorld(World):
@@ -118,6 +128,11 @@ class EvmWorld(World):
 
     def give(self, name: str, amount: int) -> None:
         transfer_token(self.node.url, key_of("acme"), self.token, address_of(name), amount)
+
+    def wallet(self, *, agrees: bool) -> Address:
+        answer = "1626ba7e" if agrees else "ffffffff"  # isValidSignature's own selector is its yes
+        self.node.rpc("anvil_setCode", WALLETS[agrees], f"0x63{answer}60e01b5f5260205ff3")  # returns it, left-aligned
+        return WALLETS[agrees]
 
     def check(self) -> State:
         state, chain = super().check(), self.chain("acme")

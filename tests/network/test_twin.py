@@ -15,8 +15,8 @@ from network.chain import Chain, RewardClaim
 from network.memory_ledger import MemoryLedger
 from network.node import LocalNode
 from protocol.errors import ChainError, TransactionReverted
-from protocol.terms import Phase, RoundTerms
-from protocol.types import Digest
+from protocol.terms import Phase, RoundTerms, SignedUpdate
+from protocol.types import Digest, RoundId
 from tests.network.chain_game import FIRST_MODEL, NEXT_MODEL, TERMS, Game
 from tests.network.chain_world import AUDITORS, PEOPLE, SUPPLY, EvmWorld, MemoryWorld, address_of, some_hash
 
@@ -118,6 +118,21 @@ def submit(game: Game, chain: Chain, millis: int, digest: Digest) -> None:
 
 
 def by_time(game: Game, chain: Chain, client: str) -> None:
+def submit_signed(game: Game, chain: Chain, client: str, millis: int, stale: bool) -> None:
+    chain.submit_update_for(game.round, sign(game, client, millis, stale))
+
+
+def submit_batch(game: Game, chain: Chain, batch: list[tuple[str, int, bool]]) -> None:
+    chain.submit_updates(game.round, [sign(game, *one) for one in batch])
+
+
+def sign(game: Game, client: str, millis: int, stale: bool) -> SignedUpdate:
+    """What a client signs for the round, or ``stale`` for the one before it."""
+    state = game.world.state().rounds[game.round]
+    state = replace(state, id=RoundId(some_hash("before"))) if stale else state
+    return game.world.chain(client).sign_update(state, Digest(some_hash(client)), millis)
+
+
     chain.claim_by_time(game.round, address_of(client))
 
 
@@ -148,9 +163,12 @@ SUBMIT = by(
     digest=st.sampled_from((Digest(some_hash("a")), Digest(some_hash("b")), Digest(bytes(32)))),
 )
 ATTEST = by((*AUDITORS, "mallory"), attest, honest=st.booleans())
+MILLIS, STALE = st.sampled_from((0, 900, 10_000, 60_001)), st.sampled_from((False, False, True))
+SUBMIT_SIGNED = by(ANYONE, submit_signed, client=CLIENT, millis=MILLIS, stale=STALE)
+SUBMIT_BATCH = by(ANYONE, submit_batch, batch=st.lists(st.tuples(CLIENT, MILLIS, STALE), max_size=4))
 WAIT = st.sampled_from((1, 10, 19, 20, 40))  # seconds
 MOVES = st.one_of(
-    *(WAIT, WAIT, SUBMIT, SUBMIT, ATTEST, ATTEST, by(("acme",), launch, terms=st.just(SHORT))),
+    *(WAIT, WAIT, SUBMIT, SUBMIT_SIGNED, SUBMIT_BATCH, ATTEST, ATTEST, by(("acme",), launch, terms=st.just(SHORT))),
     by(("acme", "mallory"), settle, stale=st.sampled_from((False, False, True))),
     by(ANYONE, reveal, right=st.booleans()),
     by(ANYONE, claim, client=CLIENT, revealed=st.booleans()),
