@@ -74,6 +74,15 @@ class Chain(Protocol):
     def submit_update(self, round: RoundId, digest: Digest, millis: int) -> Receipt:
         """Record this account's update."""
 
+    def sign_update(self, round: RoundState, digest: Digest, millis: int) -> SignedUpdate:
+        """Sign this account's update of ``round`` for others to send; sends nothing. Raises KeyError_."""
+
+    def submit_update_for(self, round: RoundId, update: SignedUpdate) -> Receipt:
+        """Record a client's signed update; wallet contracts sign by EIP-1271."""
+
+    def submit_updates(self, round: RoundId, updates: Sequence[SignedUpdate]) -> Receipt:
+        """Record many, signed by keys; what cannot be recorded is passed over with an UpdateSkipped in the logs."""
+
     def settle(self, round: RoundId, settlement: Settlement) -> Receipt: ...
 
     def attest(self, round: RoundId, result_hash: Hash, witness: Hash) -> Receipt: ...

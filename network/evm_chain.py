@@ -309,7 +309,6 @@ def connect(
     return EvmChain(url, contract, key, confirmations=confirmations, first_block=first_block)
 
 
-def _receipt(receipt: Mined) -> Receipt:
 def _keyless() -> KeyError_:
     return KeyError_("This chain was opened without an account.", "", "Open it with a key to send transactions.")
 
@@ -318,4 +317,5 @@ def _signed(update: SignedUpdate) -> tuple[Address, Digest, int, bytes]:
     return update.client, update.digest, update.millis, update.signature
 
 
+def _receipt(receipt: Mined) -> Receipt:
     return Receipt(receipt.transaction, receipt.gas_used, receipt.block)

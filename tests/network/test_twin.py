@@ -117,7 +117,6 @@ def submit(game: Game, chain: Chain, millis: int, digest: Digest) -> None:
     chain.submit_update(game.round, digest, millis)
 
 
-def by_time(game: Game, chain: Chain, client: str) -> None:
 def submit_signed(game: Game, chain: Chain, client: str, millis: int, stale: bool) -> None:
     chain.submit_update_for(game.round, sign(game, client, millis, stale))
 
@@ -133,6 +132,7 @@ def sign(game: Game, client: str, millis: int, stale: bool) -> SignedUpdate:
     return game.world.chain(client).sign_update(state, Digest(some_hash(client)), millis)
 
 
+def by_time(game: Game, chain: Chain, client: str) -> None:
     chain.claim_by_time(game.round, address_of(client))
 
 
@@ -162,10 +162,10 @@ SUBMIT = by(
     millis=st.sampled_from((0, 900, 10_000, 60_000, 60_001)),
     digest=st.sampled_from((Digest(some_hash("a")), Digest(some_hash("b")), Digest(bytes(32)))),
 )
-ATTEST = by((*AUDITORS, "mallory"), attest, honest=st.booleans())
 MILLIS, STALE = st.sampled_from((0, 900, 10_000, 60_001)), st.sampled_from((False, False, True))
 SUBMIT_SIGNED = by(ANYONE, submit_signed, client=CLIENT, millis=MILLIS, stale=STALE)
 SUBMIT_BATCH = by(ANYONE, submit_batch, batch=st.lists(st.tuples(CLIENT, MILLIS, STALE), max_size=4))
+ATTEST = by((*AUDITORS, "mallory"), attest, honest=st.booleans())
 WAIT = st.sampled_from((1, 10, 19, 20, 40))  # seconds
 MOVES = st.one_of(
     *(WAIT, WAIT, SUBMIT, SUBMIT_SIGNED, SUBMIT_BATCH, ATTEST, ATTEST, by(("acme",), launch, terms=st.just(SHORT))),
