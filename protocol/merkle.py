@@ -54,6 +54,10 @@ class MerkleTree:
         self._nodes = nodes
         self._positions = {node: count - 1 + offset for offset, node in enumerate(ordered)}
 
+    def __contains__(self, leaf: object) -> bool:
+        """Whether the tree has ``leaf``."""
+        return leaf in self._positions
+
     def proof(self, leaf: Hash) -> tuple[Hash, ...]:
         """Return the siblings on the way from ``leaf`` up to the root; none in a tree of one leaf.
 
