@@ -12,12 +12,14 @@ import {
     RoundId,
     RoundView
 } from "./interfaces/ITrainingRounds.sol";
-import {Attestation, Dues, Federation, Payout, Round, Stakes, Training, Update, Verdict} from "./libraries/Records.sol";
+import {Page, Pages} from "./libraries/Pages.sol";
+import {Payout, Verdict} from "./libraries/Payouts.sol";
+import {Attestation, Dues, Federation, Header, Round, Stakes, Training} from "./libraries/Records.sol";
 import {RoundMath} from "./libraries/RoundMath.sol";
 
 /// @title TrainingRounds
 /// @notice The contract of Rondo; ITrainingRounds is its specification. Federations, Rounds, Updates and Payments hold
-/// its functions, RoundMath its phases and money, Records its storage, Hashing its hashes.
+/// its functions, RoundMath its phases and money, Records, Pages and Payouts its storage, Hashing its hashes.
 /// @dev No owner, no proxy, no upgrade, no pause; no strings. Nothing loops over clients but a caller's own batch. Every
 /// function goes checks, effects, event, interactions, and no two functions that move tokens can be entered at once.
 contract TrainingRounds is Updates, Payments {
@@ -43,18 +45,18 @@ contract TrainingRounds is Updates, Payments {
         Round storage record = _rounds[round];
         Training memory training = record.training;
         Stakes memory stakes = record.stakes;
-        Payout memory payout = record.payout;
+        Payout payout = record.payout;
         Dues memory dues = record.dues;
         Phase phase = _phase(training, stakes, payout);
         if (phase == Phase.None) return shown;
 
         shown.federation = record.federation;
-        shown.index = record.index;
+        shown.index = record.header.index;
         shown.phase = phase;
         shown.basis = _basis(record, payout);
         shown.base = record.base;
         shown.termsHash = record.termsHash;
-        shown.admissionRoot = _admissionRoots[record.admission];
+        shown.admissionRoot = _admissionRoots[record.header.admission];
         shown.launchedAt = training.launchedAt;
         shown.trainingEnds = RoundMath.trainingEnds(training);
         shown.settlementEnds = RoundMath.settlementEnds(training, stakes.settlementSeconds);
@@ -64,26 +66,28 @@ contract TrainingRounds is Updates, Payments {
         shown.rewardsRoot = record.rewardsRoot;
         shown.rewardsTotal = stakes.rewardsTotal;
         shown.attestations = dues.attestations;
-        shown.revealed = payout.verdict == Verdict.Revealed;
+        shown.revealed = payout.verdict() == Verdict.Revealed;
         shown.escrowed = RoundMath.escrow(training, stakes, payout, dues);
         shown.paidClients = RoundMath.paidToClients(training, stakes, payout);
         shown.paidAuditors = uint256(dues.attestationFee) * dues.feesPaid;
         shown.returned = dues.returned;
         shown.forfeited = dues.forfeited ? stakes.bond : 0;
-        if (payout.challengeEnds != 0) {
-            shown.challengeEnds = payout.challengeEnds;
+        if (payout.challengeEnds() != 0) {
+            shown.challengeEnds = payout.challengeEnds();
             shown.revealEnds = RoundMath.revealEnds(payout, stakes.challengeSeconds);
             shown.resultHash = record.resultHash;
-            shown.quorumHash = payout.verdict == Verdict.Agreed ? record.resultHash : record.otherHash;
+            shown.quorumHash = payout.verdict() == Verdict.Agreed ? record.resultHash : record.otherHash;
         }
     }
 
     /// @inheritdoc ITrainingRounds
     function getUpdate(RoundId round, address client) external view returns (uint40 millis, bool submitted, bool paid) {
-        Update memory update = _rounds[round].updates[client];
-        submitted = update.millisPlusOne != 0;
-        millis = submitted ? uint40(update.millisPlusOne - 1) : 0;
-        paid = update.paid;
+        Header memory header = _rounds[round].header;
+        Page page = _pages[Pages.key(client, header.federation, header.index)];
+        uint256 millisPlusOne;
+        (millisPlusOne, paid) = Pages.read(page, header.index);
+        submitted = millisPlusOne != 0;
+        millis = submitted ? uint40(millisPlusOne - 1) : 0;
     }
 
     /// @inheritdoc ITrainingRounds

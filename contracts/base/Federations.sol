@@ -12,10 +12,11 @@ import {Federation} from "../libraries/Records.sol";
 abstract contract Federations is ITrainingRounds {
     mapping(FederationId federation => Federation) internal _federations;
 
-    /// @dev Each root of each federation has a number, small enough to share a round's slot; 0 is open admission. Joins
-    /// outlive a change of root and count again where the root comes back. Nobody runs out of numbers: 2^32 changes of
-    /// root cost more gas than a chain has in years.
+    /// @dev Federations, and each root of each, have numbers short enough to share a round's slot; admission 0 is open.
+    /// Joins outlive a change of root and count again where the root comes back. Nobody runs out of numbers: 2^32 changes
+    /// of root cost more gas than a chain has in years.
     uint32 private _lastAdmission;
+    uint32 private _lastFederation;
     mapping(FederationId federation => mapping(bytes32 root => uint32 admission)) private _admissions;
     mapping(uint32 admission => bytes32 root) internal _admissionRoots;
     mapping(uint32 admission => mapping(address client => bool)) internal _joined;
@@ -29,6 +30,7 @@ abstract contract Federations is ITrainingRounds {
 
         record.organization = msg.sender;
         record.token = terms.token;
+        record.number = ++_lastFederation;
         record.quorum = terms.quorum;
         record.auditors = uint8(terms.auditors.length);
         record.forfeitTo = terms.forfeitTo;

@@ -5,11 +5,23 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
-import {Claim, ITrainingRounds, PayBasis, Phase, RoundId} from "../interfaces/ITrainingRounds.sol";
+import {
+    ClientClaims,
+    FederationId,
+    ITrainingRounds,
+    PayBasis,
+    Phase,
+    RoundClaim,
+    RoundId,
+    RoundPayment
+} from "../interfaces/ITrainingRounds.sol";
 import {Hashing} from "../libraries/Hashing.sol";
 import {Merkle} from "../libraries/Merkle.sol";
-import {Attestation, Payout, Round, Training, Update} from "../libraries/Records.sol";
+import {Page, PageKey, Pages} from "../libraries/Pages.sol";
+import {Payout} from "../libraries/Payouts.sol";
+import {Attestation, Federation, Header, Round, Training} from "../libraries/Records.sol";
 import {RoundMath} from "../libraries/RoundMath.sol";
+import {Words} from "../libraries/Words.sol";
 import {Rounds} from "./Rounds.sol";
 
 /// @title Payments: all money that leaves a round
@@ -18,46 +30,43 @@ abstract contract Payments is Rounds {
     using SafeCast for uint256;
     using SafeERC20 for IERC20;
     using RoundMath for Phase;
+    using Words for RoundClaim;
 
     /// @inheritdoc ITrainingRounds
     function claim(RoundId round, address client, uint96 amount, bytes32[] calldata proof) external nonReentrant {
         Round storage record = _rounds[round];
-        Payout memory payout = record.payout;
-        _requireBasis(round, _basis(record, payout), PayBasis.Result);
-        Update storage update = record.updates[client];
-        Update memory found = update;
-        _requireSubmitted(round, found, client);
-        if (found.paid) revert AlreadyPaid(round, client);
-        _payByResult(round, record, payout, update, client, found.millisPlusOne - 1, amount, proof);
-        _send(found.token, client, amount);
+        Payout payout = record.payout;
+        if (!payout.isAgreed()) _requireBasis(round, _basis(record, payout), PayBasis.Result);
+        Header memory header = record.header;
+        (uint256 millis, bool paid) = _markPaid(round, client, header.federation, header.index);
+        if (paid) revert AlreadyPaid(round, client);
+        _payByResult(round, record, payout, client, millis, amount);
+        _requireProof(round, record, client, amount, proof, 0, proof.length);
+        emit RewardPaid(round, client, amount, PayBasis.Result);
+        _send(header.token, client, amount);
     }
 
     /// @inheritdoc ITrainingRounds
     function claimByTime(RoundId round, address client) external nonReentrant {
         Round storage record = _rounds[round];
-        Payout memory payout = record.payout;
+        Payout payout = record.payout;
         _requireBasis(round, _basis(record, payout), PayBasis.Time);
-        Update storage update = record.updates[client];
-        Update memory found = update;
-        _requireSubmitted(round, found, client);
-        if (found.paid) revert AlreadyPaid(round, client);
-        _send(found.token, client, _payByTime(round, record, payout, update, client, found.millisPlusOne - 1));
+        Header memory header = record.header;
+        (uint256 millis, bool paid) = _markPaid(round, client, header.federation, header.index);
+        if (paid) revert AlreadyPaid(round, client);
+        uint256 amount = _payByTime(record, payout, millis);
+        emit RewardPaid(round, client, amount, PayBasis.Time);
+        _send(header.token, client, amount);
     }
 
     /// @inheritdoc ITrainingRounds
-    function claimBatch(Claim[] calldata claims) external nonReentrant {
-        IERC20 token;
-        address client;
-        uint256 due;
+    function claimBatch(FederationId federation, ClientClaims[] calldata claims) external nonReentrant {
+        Federation storage leader = _federations[federation];
+        (IERC20 token, uint32 number) = (leader.token, leader.number);
+        if (number == 0) revert UnknownFederation(federation);
         for (uint256 i; i < claims.length; ++i) {
-            (IERC20 paying, address payee, uint256 amount) = _payItem(claims[i]);
-            if (payee != client || address(paying) != address(token)) {
-                _send(token, client, due);
-                (token, client, due) = (paying, payee, 0);
-            }
-            due += amount;
+            _payClient(federation, token, number, claims[i]);
         }
-        _send(token, client, due);
     }
 
     /// @inheritdoc ITrainingRounds
@@ -72,7 +81,7 @@ abstract contract Payments is Rounds {
         ++record.dues.feesPaid;
 
         emit AttestationFeePaid(round, auditor, fee);
-        _send(record.token, auditor, fee);
+        _send(record.header.token, auditor, fee);
     }
 
     /// @inheritdoc ITrainingRounds
@@ -85,7 +94,7 @@ abstract contract Payments is Rounds {
         record.dues.returned += amount.toUint96();
 
         emit EscrowReturned(round, organization, amount);
-        _send(record.token, organization, amount);
+        _send(record.header.token, organization, amount);
     }
 
     /// @inheritdoc ITrainingRounds
@@ -100,7 +109,7 @@ abstract contract Payments is Rounds {
         record.dues.forfeited = true;
 
         emit BondForfeited(round, forfeitTo, bond);
-        _send(record.token, forfeitTo, bond);
+        _send(record.header.token, forfeitTo, bond);
     }
 
     /// @inheritdoc ITrainingRounds
@@ -109,7 +118,7 @@ abstract contract Payments is Rounds {
     }
 
     function _withdrawable(Round storage record) private view returns (uint256) {
-        Payout memory payout = record.payout;
+        Payout payout = record.payout;
         return RoundMath.withdrawable(
             record.training, record.stakes, payout, record.dues, _phase(record), _basis(record, payout), block.timestamp
         );
@@ -121,75 +130,121 @@ abstract contract Payments is Rounds {
         revert NotPayable(round, basis, required);
     }
 
-    function _requireSubmitted(RoundId round, Update memory update, address client) private pure {
-        if (update.millisPlusOne == 0) revert NoUpdate(round, client);
+    /// @dev Books that the client's update is paid; tells its milliseconds, and whether it was paid before.
+    function _markPaid(RoundId round, address client, uint32 federation, uint32 index)
+        private
+        returns (uint256 millis, bool paid)
+    {
+        PageKey key = Pages.key(client, federation, index);
+        Page page = _pages[key];
+        (millis, paid) = Pages.read(page, index);
+        if (millis == 0) revert NoUpdate(round, client);
+        --millis; // recorded plus one
+        if (!paid) _pages[key] = Pages.withPayment(page, index);
     }
 
-    /// @dev Books one item of a batch; `amount` is 0 where it is already paid.
-    function _payItem(Claim calldata item) private returns (IERC20 token, address client, uint256 amount) {
-        RoundId round = item.round;
-        client = item.client;
-        Round storage record = _rounds[round];
-        Payout memory payout = record.payout;
-        PayBasis basis = _basis(record, payout);
-        if (basis != PayBasis.Time) _requireBasis(round, basis, PayBasis.Result);
-        Update storage update = record.updates[client];
-        Update memory found = update;
-        _requireSubmitted(round, found, client);
-        token = found.token;
-        if (found.paid) return (token, client, 0);
-        uint256 millis = found.millisPlusOne - 1;
-        if (basis == PayBasis.Time) {
-            amount = _payByTime(round, record, payout, update, client, millis);
-        } else {
-            amount = item.amount;
-            _payByResult(round, record, payout, update, client, millis, item.amount, item.proof);
+    /// @dev Books, logs and sends all that a batch claims for one client.
+    function _payClient(FederationId federation, IERC20 token, uint32 number, ClientClaims calldata claims) private {
+        address client = claims.client;
+        RoundClaim[] calldata items = claims.rounds;
+        bytes32[] calldata siblings = claims.siblings;
+        RoundPayment[] memory payments = new RoundPayment[](items.length);
+        uint256 count;
+        uint256 due;
+        uint256 first;
+        // At most 2^64 rounds pay less than 2^96 each, and calldata holds fewer siblings than that.
+        unchecked {
+            for (uint256 i; i < items.length; ++i) {
+                RoundClaim item = items[i];
+                (RoundPayment payment, uint256 amount) = _payItem(federation, number, client, item, siblings, first);
+                first += item.levels();
+                if (RoundPayment.unwrap(payment) == 0) continue;
+                payments[count++] = payment;
+                due += amount;
+            }
         }
+        if (count == 0) return;
+        assembly ("memory-safe") {
+            mstore(payments, count) // without the places of what was paid before
+        }
+        emit RewardsPaid(federation, client, payments);
+        _send(token, client, due);
     }
 
-    /// @dev Checks, books and logs one payment by result; the caller sends it and has checked that it is not paid yet.
+    /// @dev Books one item of a batch, whose proof starts at sibling number `first`; 0 where it is already paid.
+    function _payItem(
+        FederationId federation,
+        uint32 number,
+        address client,
+        RoundClaim item,
+        bytes32[] calldata siblings,
+        uint256 first
+    ) private returns (RoundPayment payment, uint256 amount) {
+        uint64 index = item.index();
+        RoundId round = Hashing.round(federation, index);
+        Round storage record = _rounds[round];
+        Payout payout = record.payout;
+        bool byTime;
+        if (!payout.isAgreed()) {
+            PayBasis basis = _basis(record, payout);
+            byTime = basis == PayBasis.Time;
+            if (!byTime) _requireBasis(round, basis, PayBasis.Result);
+        }
+        // A round that pays exists, so its index fits.
+        (uint256 millis, bool paid) = _markPaid(round, client, number, uint32(index));
+        if (paid) return (payment, 0);
+        if (byTime) {
+            amount = _payByTime(record, payout, millis);
+        } else {
+            amount = item.amount();
+            _payByResult(round, record, payout, client, millis, amount);
+            uint256 levels = item.levels();
+            if (first + levels > siblings.length) revert SiblingsMissing(round, siblings.length, first + levels);
+            _requireProof(round, record, client, amount, siblings, first, levels);
+        }
+        payment = Words.payment(index, byTime, amount);
+    }
+
+    /// @dev Books one payment by result; the caller proves, logs and sends it and has checked that it is not paid yet.
     function _payByResult(
         RoundId round,
         Round storage record,
-        Payout memory payout,
-        Update storage update,
+        Payout payout,
         address client,
         uint256 millis,
-        uint96 amount,
-        bytes32[] calldata proof
+        uint256 amount
     ) private {
-        uint256 ceiling = payout.rate * millis;
-        if (amount > ceiling) revert AmountAboveRecord(round, client, amount, ceiling);
-        if (amount > payout.unpaid) revert AmountAboveRemaining(round, amount, payout.unpaid);
+        uint256 unpaid = payout.unpaid();
+        unchecked {
+            uint256 ceiling = payout.rate() * millis; // 96 + 40 bits
+            if (amount > ceiling) revert AmountAboveRecord(round, client, amount, ceiling);
+            if (amount > unpaid) revert AmountAboveRemaining(round, amount, unpaid);
+            record.payout = payout.withUnpaid(uint96(unpaid - amount));
+        }
+    }
+
+    function _requireProof(
+        RoundId round,
+        Round storage record,
+        address client,
+        uint256 amount,
+        bytes32[] calldata siblings,
+        uint256 first,
+        uint256 levels
+    ) private view {
         bytes32 root = record.rewardsRoot;
         bytes32 leaf = Hashing.rewardLeaf(round, client, amount);
         // No leaf holds 0: a client could otherwise be paid off with nothing.
-        if (amount == 0 || !Merkle.verify(proof, root, leaf)) revert InvalidProof(root, leaf);
-
-        update.paid = true;
-        record.payout.unpaid = payout.unpaid - amount;
-
-        emit RewardPaid(round, client, amount, PayBasis.Result);
+        if (amount == 0 || !Merkle.verify(siblings, first, levels, root, leaf)) revert InvalidProof(root, leaf);
     }
 
-    /// @dev The same by time.
-    function _payByTime(
-        RoundId round,
-        Round storage record,
-        Payout memory payout,
-        Update storage update,
-        address client,
-        uint256 millis
-    ) private returns (uint96 amount) {
+    /// @dev Books one payment by time.
+    function _payByTime(Round storage record, Payout payout, uint256 millis) private returns (uint96 amount) {
         Training memory training = record.training;
-        amount = (payout.rate * (millis < training.timeCapMillis ? millis : training.timeCapMillis)).toUint96();
-        uint256 unpaid = payout.byTime ? payout.unpaid : RoundMath.owedByTime(training, payout);
+        amount = (payout.rate() * (millis < training.timeCapMillis ? millis : training.timeCapMillis)).toUint96();
+        uint256 unpaid = payout.byTime() ? payout.unpaid() : RoundMath.owedByTime(training, payout);
 
-        update.paid = true;
-        record.payout.byTime = true;
-        record.payout.unpaid = (unpaid - amount).toUint96();
-
-        emit RewardPaid(round, client, amount, PayBasis.Time);
+        record.payout = payout.withByTime().withUnpaid((unpaid - amount).toUint96());
     }
 
     function _send(IERC20 token, address to, uint256 amount) private {

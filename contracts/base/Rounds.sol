@@ -17,7 +17,9 @@ import {
 } from "../interfaces/ITrainingRounds.sol";
 import {Bounds} from "../libraries/Bounds.sol";
 import {Hashing} from "../libraries/Hashing.sol";
-import {Attestation, Federation, Payout, Round, Stakes, Training, Verdict} from "../libraries/Records.sol";
+import {Page, PageKey} from "../libraries/Pages.sol";
+import {Payout, Payouts, Verdict} from "../libraries/Payouts.sol";
+import {Attestation, Federation, Header, Round, Stakes, Training} from "../libraries/Records.sol";
 import {RoundMath} from "../libraries/RoundMath.sol";
 import {Federations} from "./Federations.sol";
 
@@ -30,6 +32,7 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
     using RoundMath for Training;
 
     mapping(RoundId round => Round) internal _rounds;
+    mapping(PageKey key => Page) internal _pages;
 
     /// @inheritdoc ITrainingRounds
     function launchRound(FederationId federation, bytes32 expectedBase, RoundTerms calldata terms)
@@ -47,11 +50,12 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
         escrow.toUint96(); // refuses more: every amount of a round then fits its field
 
         leader.head = base;
-        uint64 index = ++leader.rounds;
+        uint32 index = ++leader.rounds;
         round = Hashing.round(federation, index);
         Round storage record = _rounds[round];
         _write(record, leader, terms);
-        record.index = index;
+        record.header =
+            Header({token: leader.token, federation: leader.number, index: index, admission: leader.admission});
         record.federation = federation;
         record.base = base;
         record.termsHash = Hashing.terms(terms);
@@ -66,7 +70,7 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
         Round storage record = _launched(round);
         Federation storage leader = _asOrganization(record.federation);
         Training memory training = record.training;
-        Payout memory payout = record.payout;
+        Payout payout = record.payout;
         Stakes memory stakes = record.stakes;
         Phase phase = _phase(training, stakes, payout);
         if (phase != Phase.Settlement) revert WrongPhase(round, phase, Phase.Settlement);
@@ -86,8 +90,7 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
         );
         uint40 settledAt = uint40(block.timestamp);
         uint40 challengeEnds = settledAt + stakes.challengeSeconds;
-        record.payout.challengeEnds = challengeEnds;
-        record.payout.unpaid = settlement.rewardsTotal;
+        record.payout = payout.settled(challengeEnds, settlement.rewardsTotal);
         record.stakes.rewardsTotal = settlement.rewardsTotal;
         record.rewardsRoot = settlement.rewardsRoot;
         record.resultHash = resultHash;
@@ -99,9 +102,9 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
     /// @inheritdoc ITrainingRounds
     function attest(RoundId round, bytes32 resultHash, bytes32 witness) external {
         Round storage record = _launched(round);
-        Payout memory payout = record.payout;
+        Payout payout = record.payout;
         // Not the phase: a quorum ends the challenge, but the auditors that come after it have worked too.
-        if (block.timestamp >= payout.challengeEnds) {
+        if (block.timestamp >= payout.challengeEnds()) {
             revert WrongPhase(round, _phase(record.training, record.stakes, payout), Phase.Challenge);
         }
         FederationId federation = record.federation;
@@ -113,11 +116,11 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
         attestation.attested = true;
         ++record.dues.attestations;
         // A quorum is more than half of the auditors and each votes once: no second hash can reach it.
-        bool decided = ++record.votes[resultHash] == payout.quorum;
+        bool decided = ++record.votes[resultHash] == payout.quorum();
         if (decided && resultHash == record.resultHash) {
-            record.payout.verdict = Verdict.Agreed;
+            record.payout = payout.withVerdict(Verdict.Agreed);
         } else if (decided) {
-            record.payout.verdict = Verdict.Other;
+            record.payout = payout.withVerdict(Verdict.Other);
             record.otherHash = resultHash;
         }
 
@@ -131,11 +134,11 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
     {
         Round storage record = _launched(round);
         Training memory training = record.training;
-        Payout memory payout = record.payout;
+        Payout payout = record.payout;
         Stakes memory stakes = record.stakes;
         Phase phase = _phase(training, stakes, payout);
         if (phase != Phase.Rejected) revert WrongPhase(round, phase, Phase.Rejected);
-        if (payout.verdict == Verdict.Revealed) revert AlreadyRevealed(round);
+        if (payout.verdict() == Verdict.Revealed) revert AlreadyRevealed(round);
         uint256 deadline = payout.revealEnds(stakes.challengeSeconds);
         if (block.timestamp >= deadline) revert RevealTooLate(round, block.timestamp, deadline);
         bytes32 revealed =
@@ -143,8 +146,7 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
         if (revealed != record.otherHash) revert RevealMismatch(round, revealed, record.otherHash);
         _requireRewards(round, training, payout, rewardsRoot, rewardsTotal);
 
-        record.payout.verdict = Verdict.Revealed;
-        record.payout.unpaid = rewardsTotal;
+        record.payout = payout.withVerdict(Verdict.Revealed).withUnpaid(rewardsTotal);
         record.stakes.rewardsTotal = rewardsTotal;
         record.rewardsRoot = rewardsRoot;
 
@@ -158,15 +160,11 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
 
     function _launched(RoundId round) internal view returns (Round storage record) {
         record = _rounds[round];
-        if (record.index == 0) revert UnknownRound(round);
+        if (record.header.index == 0) revert UnknownRound(round);
     }
 
-    function _phase(Training memory training, Stakes memory stakes, Payout memory payout)
-        internal
-        view
-        returns (Phase)
-    {
-        return payout.challengeEnds == 0
+    function _phase(Training memory training, Stakes memory stakes, Payout payout) internal view returns (Phase) {
+        return payout.challengeEnds() == 0
             ? training.openPhase(stakes.settlementSeconds, block.timestamp)
             : payout.settledPhase(block.timestamp);
     }
@@ -176,9 +174,9 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
     }
 
     /// @dev How clients are paid. For a settled round without a quorum against it, one slot answers.
-    function _basis(Round storage record, Payout memory payout) internal view returns (PayBasis) {
-        if (payout.challengeEnds == 0) return RoundMath.openBasis(_phase(record));
-        uint24 challengeSeconds = payout.verdict == Verdict.Other ? record.stakes.challengeSeconds : 0;
+    function _basis(Round storage record, Payout payout) internal view returns (PayBasis) {
+        if (payout.challengeEnds() == 0) return RoundMath.openBasis(_phase(record));
+        uint24 challengeSeconds = payout.verdict() == Verdict.Other ? record.stakes.challengeSeconds : 0;
         return payout.settledBasis(challengeSeconds, block.timestamp);
     }
 
@@ -197,11 +195,11 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
     function _requireRewards(
         RoundId round,
         Training memory training,
-        Payout memory payout,
+        Payout payout,
         bytes32 rewardsRoot,
         uint96 rewardsTotal
     ) private pure {
-        uint256 pool = RoundMath.pool(payout.rate, training.maxMillis, training.maxUpdates);
+        uint256 pool = RoundMath.pool(payout.rate(), training.maxMillis, training.maxUpdates);
         if (rewardsTotal > pool || (rewardsTotal == 0) != (rewardsRoot == 0)) {
             revert InvalidRewards(round, rewardsRoot, rewardsTotal, pool);
         }
@@ -224,17 +222,8 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
             challengeSeconds: terms.challengeSeconds,
             auditors: leader.auditors
         });
-        record.payout = Payout({
-            challengeEnds: 0,
-            rate: terms.rewardPerMilli,
-            unpaid: 0,
-            quorum: leader.quorum,
-            verdict: Verdict.None,
-            byTime: false
-        });
+        record.payout = Payouts.open(terms.rewardPerMilli, leader.quorum);
         record.dues.attestationFee = terms.attestationFee;
-        record.token = leader.token;
-        record.admission = leader.admission;
     }
 
     function _emitLaunched(RoundId round, Round storage record, RoundTerms calldata terms, uint256 escrow) private {
@@ -242,9 +231,9 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
         emit RoundLaunched(
             round,
             record.federation,
-            record.index,
+            record.header.index,
             record.base,
-            _admissionRoots[record.admission],
+            _admissionRoots[record.header.admission],
             terms,
             record.termsHash,
             training.launchedAt,

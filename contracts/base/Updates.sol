@@ -12,7 +12,8 @@ import {
     SkipReason
 } from "../interfaces/ITrainingRounds.sol";
 import {Hashing} from "../libraries/Hashing.sol";
-import {Round, Training, Update} from "../libraries/Records.sol";
+import {Page, PageKey, Pages} from "../libraries/Pages.sol";
+import {Header, Round, Training} from "../libraries/Records.sol";
 import {RoundMath} from "../libraries/RoundMath.sol";
 import {Signatures} from "../libraries/Signatures.sol";
 import {Rounds} from "./Rounds.sol";
@@ -28,8 +29,9 @@ abstract contract Updates is Rounds, EIP712 {
         Round storage record = _rounds[round];
         Training memory training = record.training;
         _requireTraining(round, record, training);
-        _requireTakeable(round, record, training, msg.sender, digest, millis);
-        bytes32 updatesHash = _record(round, record, training, record.updatesHash, msg.sender, digest, millis);
+        Header memory header = record.header;
+        _requireTakeable(round, header, training, msg.sender, digest, millis);
+        bytes32 updatesHash = _record(round, header, training, record.updatesHash, msg.sender, digest, millis);
         _store(round, record, training, updatesHash);
     }
 
@@ -38,14 +40,15 @@ abstract contract Updates is Rounds, EIP712 {
         Round storage record = _rounds[round];
         Training memory training = record.training;
         _requireTraining(round, record, training);
-        _requireTakeable(round, record, training, update.client, update.digest, update.millis);
+        Header memory header = record.header;
+        _requireTakeable(round, header, training, update.client, update.digest, update.millis);
         bytes32 signed =
             _typedDataHash(record.federation, round, record.termsHash, update.client, update.digest, update.millis);
         if (!Signatures.isValid(update.client, signed, update.signature)) {
             revert InvalidSignature(round, update.client);
         }
         bytes32 updatesHash =
-            _record(round, record, training, record.updatesHash, update.client, update.digest, update.millis);
+            _record(round, header, training, record.updatesHash, update.client, update.digest, update.millis);
         _store(round, record, training, updatesHash);
     }
 
@@ -54,13 +57,14 @@ abstract contract Updates is Rounds, EIP712 {
         Round storage record = _rounds[round];
         Training memory training = record.training;
         _requireTraining(round, record, training);
+        Header memory header = record.header;
         FederationId federation = record.federation;
         bytes32 termsHash = record.termsHash;
         bytes32 updatesHash = record.updatesHash;
         for (uint256 i; i < updates.length; ++i) {
             SignedUpdate calldata update = updates[i];
             (address client, bytes32 digest, uint40 millis) = (update.client, update.digest, update.millis);
-            (bool refused, SkipReason reason) = _refusal(record, training, client, digest, millis);
+            (bool refused, SkipReason reason) = _refusal(header, training, client, digest, millis);
             if (!refused) {
                 bytes32 signed = _typedDataHash(federation, round, termsHash, client, digest, millis);
                 (refused, reason) = (!Signatures.isByKey(client, signed, update.signature), SkipReason.InvalidSignature);
@@ -68,7 +72,7 @@ abstract contract Updates is Rounds, EIP712 {
             if (refused) {
                 emit UpdateSkipped(round, client, digest, reason);
             } else {
-                updatesHash = _record(round, record, training, updatesHash, client, digest, millis);
+                updatesHash = _record(round, header, training, updatesHash, client, digest, millis);
             }
         }
         _store(round, record, training, updatesHash);
@@ -92,33 +96,34 @@ abstract contract Updates is Rounds, EIP712 {
     }
 
     /// @dev Why an update cannot be taken, its signature apart. Time cannot have been recorded before the launch.
-    function _refusal(Round storage record, Training memory training, address client, bytes32 digest, uint40 millis)
+    function _refusal(Header memory header, Training memory training, address client, bytes32 digest, uint40 millis)
         private
         view
         returns (bool refused, SkipReason reason)
     {
         if (training.updates == training.maxUpdates) return (true, SkipReason.RoundFull);
-        if (record.updates[client].millisPlusOne != 0) return (true, SkipReason.AlreadySubmitted);
+        Page page = _pages[Pages.key(client, header.federation, header.index)];
+        (uint256 millisPlusOne,) = Pages.read(page, header.index);
+        if (millisPlusOne != 0) return (true, SkipReason.AlreadySubmitted);
         if (digest == 0) return (true, SkipReason.ZeroDigest);
         if (millis > _mostMillis(training)) return (true, SkipReason.TooManyMillis);
-        uint32 admission = record.admission;
-        if (admission != 0 && !_joined[admission][client]) return (true, SkipReason.NotJoined);
+        if (header.admission != 0 && !_joined[header.admission][client]) return (true, SkipReason.NotJoined);
     }
 
     function _requireTakeable(
         RoundId round,
-        Round storage record,
+        Header memory header,
         Training memory training,
         address client,
         bytes32 digest,
         uint40 millis
     ) private view {
-        (bool refused, SkipReason reason) = _refusal(record, training, client, digest, millis);
+        (bool refused, SkipReason reason) = _refusal(header, training, client, digest, millis);
         if (!refused) return;
         if (reason == SkipReason.AlreadySubmitted) revert AlreadySubmitted(round, client);
         if (reason == SkipReason.ZeroDigest) revert ZeroDigest(round);
         if (reason == SkipReason.TooManyMillis) revert TooManyMillis(round, millis, _mostMillis(training));
-        revert NotJoined(record.federation, _admissionRoots[record.admission], client);
+        revert NotJoined(_rounds[round].federation, _admissionRoots[header.admission], client);
     }
 
     function _mostMillis(Training memory training) private view returns (uint256) {
@@ -129,16 +134,15 @@ abstract contract Updates is Rounds, EIP712 {
     /// @dev Writes the update; counts it in `training` and returns the new rolling hash, for `_store`.
     function _record(
         RoundId round,
-        Round storage record,
+        Header memory header,
         Training memory training,
         bytes32 updatesHash,
         address client,
         bytes32 digest,
         uint40 millis
     ) private returns (bytes32) {
-        Update storage update = record.updates[client];
-        update.token = record.token;
-        update.millisPlusOne = uint48(millis) + 1;
+        PageKey key = Pages.key(client, header.federation, header.index);
+        _pages[key] = Pages.withUpdate(_pages[key], header.index, millis);
         ++training.updates;
         training.timeMillis += millis < training.timeCapMillis ? millis : training.timeCapMillis;
         emit UpdateSubmitted(round, client, digest, millis);

@@ -117,12 +117,20 @@ struct SignedUpdate {
     bytes signature;
 }
 
-/// @notice One payment of a batch. @param amount Base units, by result only. @param proof Empty where pay is by time.
-struct Claim {
-    RoundId round;
+/// @notice A claim for one round, in one word; from the lowest bit: amount (96; base units, by result only), levels (8;
+/// how many of the siblings are its proof, 0 where pay is by time), index (64) of the round within the federation.
+type RoundClaim is uint256;
+
+/// @notice What was paid for one round, in one word; from the lowest bit: amount (96; base units), basis (8; a PayBasis),
+/// index (64) of the round within the federation.
+type RoundPayment is uint256;
+
+/// @notice What one client claims in a batch, and gets in one transfer.
+/// @param siblings The proofs of all its claims by result, one after another in the order of the claims.
+struct ClientClaims {
     address client;
-    uint96 amount;
-    bytes32[] proof;
+    RoundClaim[] rounds;
+    bytes32[] siblings;
 }
 
 struct FederationView {
@@ -209,6 +217,8 @@ interface ITrainingRounds {
         RoundId indexed round, bytes32 model, bytes32 derivedHash, bytes32 rewardsRoot, uint96 rewardsTotal
     );
     event RewardPaid(RoundId indexed round, address indexed client, uint256 amount, PayBasis basis);
+    /// @notice The same for each round that one transfer of a batch pays for.
+    event RewardsPaid(FederationId indexed federation, address indexed client, RoundPayment[] payments);
     event AttestationFeePaid(RoundId indexed round, address indexed auditor, uint256 amount);
     event EscrowReturned(RoundId indexed round, address indexed to, uint256 amount);
     event BondForfeited(RoundId indexed round, address indexed to, uint256 amount);
@@ -227,6 +237,7 @@ interface ITrainingRounds {
     error AlreadyJoined(FederationId federation, bytes32 admissionRoot, address client);
     error NotJoined(FederationId federation, bytes32 admissionRoot, address client);
     error InvalidProof(bytes32 root, bytes32 leaf);
+    error SiblingsMissing(RoundId round, uint256 actual, uint256 required);
 
     error UnknownRound(RoundId round);
     error RoundIsLive(RoundId round, Phase phase);
@@ -332,10 +343,11 @@ interface ITrainingRounds {
     /// @notice Pays a client by time: rate x min(recorded millis, timeCapMillis). Emits RewardPaid.
     function claimByTime(RoundId round, address client) external;
 
-    /// @notice Many payments of either basis in one call, one transfer per run of equal token and client.
+    /// @notice Many payments of either basis in one call, over rounds of one federation, one transfer for each element.
     /// @dev Passes over what is already paid, so that nobody can make a batch fail by claiming one of its items before it;
-    /// whatever else is wrong with an item reverts the whole. By time, an item's amount and proof are not read.
-    function claimBatch(Claim[] calldata claims) external;
+    /// whatever else is wrong with an item reverts the whole. By time, an item's amount and siblings are not read. Reverts:
+    /// UnknownFederation, UnknownRound, SiblingsMissing, and as `claim` and `claimByTime` do. Emits RewardsPaid.
+    function claimBatch(FederationId federation, ClientClaims[] calldata claims) external;
 
     /// @notice Pays an auditor the fee for its attestation of the round, whatever it said and whatever came of it.
     /// @dev From the attestation on. Reverts: NotAttested, FeeAlreadyPaid. Emits AttestationFeePaid.

@@ -15,8 +15,13 @@ library Hashing {
         return FederationId.wrap(keccak256(abi.encode(block.chainid, address(this), organization, salt)));
     }
 
-    function round(FederationId federation_, uint64 index) internal pure returns (RoundId) {
-        return RoundId.wrap(keccak256(abi.encode(federation_, index)));
+    function round(FederationId federation_, uint64 index) internal pure returns (RoundId id) {
+        // keccak256(abi.encode(federation_, index)), in scratch space
+        assembly ("memory-safe") {
+            mstore(0x00, federation_)
+            mstore(0x20, and(index, 0xffffffffffffffff))
+            id := keccak256(0x00, 0x40)
+        }
     }
 
     function terms(RoundTerms calldata terms_) internal pure returns (bytes32) {
@@ -51,8 +56,16 @@ library Hashing {
     }
 
     /// @dev Hashed twice, as OpenZeppelin's trees are: no inner node can pass for a leaf.
-    function rewardLeaf(RoundId round_, address client, uint256 amount) internal pure returns (bytes32) {
-        return keccak256(abi.encode(keccak256(abi.encode(round_, client, amount))));
+    function rewardLeaf(RoundId round_, address client, uint256 amount) internal pure returns (bytes32 leaf) {
+        // keccak256(abi.encode(keccak256(abi.encode(round_, client, amount)))), in memory that is free anyway
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mstore(free, round_)
+            mstore(add(free, 0x20), shr(96, shl(96, client)))
+            mstore(add(free, 0x40), amount)
+            mstore(0x00, keccak256(free, 0x60))
+            leaf := keccak256(0x00, 0x20)
+        }
     }
 
     /// @dev Hashed twice, as OpenZeppelin's trees are.

@@ -6,16 +6,30 @@ pragma solidity 0.8.37;
 /// against its MerkleProof); this loop costs less than half the gas, which is most of what a claim computes.
 library Merkle {
     /// @dev Whether `proof`, siblings from the leaf upwards, leads from `leaf` to `root`.
-    function verify(bytes32[] calldata proof, bytes32 root, bytes32 leaf) internal pure returns (bool valid) {
+    function verify(bytes32[] calldata proof, bytes32 root, bytes32 leaf) internal pure returns (bool) {
+        return verify(proof, 0, proof.length, root, leaf);
+    }
+
+    /// @dev The same for the proof that is `levels` of the siblings from number `first` on, all of which there must be.
+    function verify(bytes32[] calldata siblings, uint256 first, uint256 levels, bytes32 root, bytes32 leaf)
+        internal
+        pure
+        returns (bool valid)
+    {
         assembly ("memory-safe") {
             let node := leaf
-            let end := add(proof.offset, shl(5, proof.length))
-            for { let at := proof.offset } lt(at, end) { at := add(at, 0x20) } {
-                let sibling := calldataload(at)
-                let place := shl(5, gt(node, sibling)) // the smaller of the two goes first
-                mstore(place, node)
-                mstore(xor(place, 0x20), sibling)
-                node := keccak256(0x00, 0x40)
+            let at := add(siblings.offset, shl(5, first))
+            let end := add(at, shl(5, levels))
+            if levels {
+                for {} 1 {} {
+                    let sibling := calldataload(at)
+                    let place := shl(5, gt(node, sibling)) // the smaller of the two goes first
+                    mstore(place, node)
+                    mstore(xor(place, 0x20), sibling)
+                    node := keccak256(0x00, 0x40)
+                    at := add(at, 0x20)
+                    if eq(at, end) { break } // here and not above: one jump less a level
+                }
             }
             valid := eq(node, root)
         }

@@ -4,14 +4,7 @@ pragma solidity 0.8.37;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
 import {FederationId} from "../interfaces/ITrainingRounds.sol";
-
-/// @dev What quorum a settled round has, if any.
-enum Verdict {
-    None, // no hash has a quorum
-    Agreed, // a quorum agreed on the settled result
-    Other, // a quorum agreed on another result, not yet revealed
-    Revealed // that other result is revealed: rewardsRoot and rewardsTotal are its own
-}
+import {Payout} from "./Payouts.sol";
 
 /// @dev The base model of the next round is `candidate` where the last round moved the head, else `head`. A settlement
 /// overwrites `candidate`, so its slot is never fresh; the next launch folds it into `head`.
@@ -19,7 +12,8 @@ struct Federation {
     address organization; // zero: no such federation
     address offeredTo;
     IERC20 token;
-    uint64 rounds; // launched so far: the index of the last
+    uint32 number; // this federation's, short enough to share a slot; the first is 1
+    uint32 rounds; // launched so far: the index of the last
     uint8 quorum;
     uint8 auditors;
     address forfeitTo;
@@ -50,16 +44,6 @@ struct Stakes {
     uint8 auditors;
 }
 
-/// @dev One slot: all that a claim by result reads and writes of its round but the root and the token.
-struct Payout {
-    uint40 challengeEnds; // 0: not settled
-    uint96 rate; // base units per millisecond
-    uint96 unpaid; // of rewardsTotal; once byTime, of rate x timeMillis
-    uint8 quorum;
-    Verdict verdict;
-    bool byTime; // a client was paid by time
-}
-
 /// @dev One slot.
 struct Dues {
     uint96 attestationFee;
@@ -69,11 +53,12 @@ struct Dues {
     bool forfeited;
 }
 
-/// @dev One slot. The token is the federation's: a payment then need not ask its round for it.
-struct Update {
+/// @dev One slot: what updates and payments ask of the federation, as it is for this round.
+struct Header {
     IERC20 token;
-    uint48 millisPlusOne; // 0: no update
-    bool paid;
+    uint32 federation; // its number
+    uint32 index; // 0: no such round
+    uint32 admission; // number of the root at launch
 }
 
 /// @dev One slot.
@@ -91,15 +76,12 @@ struct Round {
     Payout payout;
     bytes32 rewardsRoot;
     Dues dues;
-    IERC20 token; // the federation's
-    uint64 index;
-    uint32 admission; // the federation's at launch
+    Header header;
     FederationId federation;
     bytes32 base;
     bytes32 termsHash;
     bytes32 resultHash;
     bytes32 otherHash; // the quorum's, where it is not resultHash
-    mapping(address client => Update) updates;
     mapping(address auditor => Attestation) attestations;
     mapping(bytes32 resultHash => uint8) votes;
 }

@@ -2,7 +2,8 @@
 pragma solidity 0.8.37;
 
 import {PayBasis, Phase} from "../interfaces/ITrainingRounds.sol";
-import {Dues, Payout, Stakes, Training, Verdict} from "./Records.sol";
+import {Payout, Verdict} from "./Payouts.sol";
+import {Dues, Stakes, Training} from "./Records.sol";
 
 /// @title Phases and money of a round, as functions of its records and the time
 /// @notice Pure: `time` is an argument, chain seconds. Amounts are base units of the token. A launch keeps the whole
@@ -25,8 +26,8 @@ library RoundMath {
     }
 
     /// @dev settledAt + 2 x challengeSeconds: first second at which a result can no longer be revealed.
-    function revealEnds(Payout memory payout, uint24 challengeSeconds) internal pure returns (uint40) {
-        return payout.challengeEnds + challengeSeconds;
+    function revealEnds(Payout payout, uint24 challengeSeconds) internal pure returns (uint40) {
+        return payout.challengeEnds() + challengeSeconds;
     }
 
     /// @dev Phase of a round before its settlement.
@@ -38,11 +39,11 @@ library RoundMath {
     }
 
     /// @dev Phase of a round after its settlement.
-    function settledPhase(Payout memory payout, uint256 time) internal pure returns (Phase) {
-        if (payout.verdict == Verdict.Agreed) return Phase.Final;
-        if (payout.verdict != Verdict.None) return Phase.Rejected;
-        if (time < payout.challengeEnds) return Phase.Challenge;
-        return payout.quorum == 0 ? Phase.Final : Phase.Unconfirmed;
+    function settledPhase(Payout payout, uint256 time) internal pure returns (Phase) {
+        if (payout.verdict() == Verdict.Agreed) return Phase.Final;
+        if (payout.verdict() != Verdict.None) return Phase.Rejected;
+        if (time < payout.challengeEnds()) return Phase.Challenge;
+        return payout.quorum() == 0 ? Phase.Final : Phase.Unconfirmed;
     }
 
     /// @dev Whether the outcome is open.
@@ -68,45 +69,41 @@ library RoundMath {
 
     /// @dev How clients are paid in a settled round. A rejected one waits for its reveal until revealEnds, then pays
     /// by time.
-    function settledBasis(Payout memory payout, uint24 challengeSeconds, uint256 time)
-        internal
-        pure
-        returns (PayBasis)
-    {
-        if (payout.verdict == Verdict.None) {
-            if (time < payout.challengeEnds) return PayBasis.Undecided;
-            return payout.quorum == 0 ? PayBasis.Result : PayBasis.Time;
+    function settledBasis(Payout payout, uint24 challengeSeconds, uint256 time) internal pure returns (PayBasis) {
+        if (payout.verdict() == Verdict.None) {
+            if (time < payout.challengeEnds()) return PayBasis.Undecided;
+            return payout.quorum() == 0 ? PayBasis.Result : PayBasis.Time;
         }
-        if (payout.verdict != Verdict.Other) return PayBasis.Result;
+        if (payout.verdict() != Verdict.Other) return PayBasis.Result;
         return time < revealEnds(payout, challengeSeconds) ? PayBasis.Undecided : PayBasis.Time;
     }
 
     /// @dev rate x timeMillis: what all clients together are owed by time.
-    function owedByTime(Training memory training, Payout memory payout) internal pure returns (uint256) {
-        return uint256(payout.rate) * training.timeMillis;
+    function owedByTime(Training memory training, Payout payout) internal pure returns (uint256) {
+        return uint256(payout.rate()) * training.timeMillis;
     }
 
     /// @dev All that a launch took.
-    function escrow(Training memory training, Stakes memory stakes, Payout memory payout, Dues memory dues)
+    function escrow(Training memory training, Stakes memory stakes, Payout payout, Dues memory dues)
         internal
         pure
         returns (uint256)
     {
-        return pool(payout.rate, training.maxMillis, training.maxUpdates) + stakes.bond + uint256(dues.attestationFee)
+        return pool(payout.rate(), training.maxMillis, training.maxUpdates) + stakes.bond + uint256(dues.attestationFee)
             * stakes.auditors;
     }
 
     /// @dev What clients have been paid so far.
-    function paidToClients(Training memory training, Stakes memory stakes, Payout memory payout)
+    function paidToClients(Training memory training, Stakes memory stakes, Payout payout)
         internal
         pure
         returns (uint256)
     {
-        return (payout.byTime ? owedByTime(training, payout) : stakes.rewardsTotal) - payout.unpaid;
+        return (payout.byTime() ? owedByTime(training, payout) : stakes.rewardsTotal) - payout.unpaid();
     }
 
     /// @dev Most that clients are, or may turn out to be, owed in all, paid or not.
-    function owedToClients(Training memory training, Stakes memory stakes, Payout memory payout, PayBasis basis)
+    function owedToClients(Training memory training, Stakes memory stakes, Payout payout, PayBasis basis)
         internal
         pure
         returns (uint256)
@@ -114,17 +111,17 @@ library RoundMath {
         if (basis == PayBasis.Nothing) return 0;
         if (basis == PayBasis.Result) return stakes.rewardsTotal;
         if (basis == PayBasis.Time) return owedByTime(training, payout);
-        return pool(payout.rate, training.maxMillis, training.maxUpdates);
+        return pool(payout.rate(), training.maxMillis, training.maxUpdates);
     }
 
     /// @dev Most that auditors are, or may turn out to be, owed in all, paid or not: while attestations are taken,
     /// every auditor may still earn the fee.
-    function owedToAuditors(Stakes memory stakes, Payout memory payout, Dues memory dues, uint256 time)
+    function owedToAuditors(Stakes memory stakes, Payout payout, Dues memory dues, uint256 time)
         internal
         pure
         returns (uint256)
     {
-        return uint256(dues.attestationFee) * (time < payout.challengeEnds ? stakes.auditors : dues.attestations);
+        return uint256(dues.attestationFee) * (time < payout.challengeEnds() ? stakes.auditors : dues.attestations);
     }
 
     /// @dev What can no longer be owed to anyone and has not been returned yet; 0 while the round is live. Never
@@ -132,7 +129,7 @@ library RoundMath {
     function withdrawable(
         Training memory training,
         Stakes memory stakes,
-        Payout memory payout,
+        Payout payout,
         Dues memory dues,
         Phase phase,
         PayBasis basis,
