@@ -31,6 +31,23 @@ class RewardClaim:
     proof: tuple[Hash, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class RoundClaim:
+    """What a batch claims of the round ``index`` of its federation; amount and proof are as `RewardClaim` has them."""
+
+    index: int
+    amount: int = 0
+    proof: tuple[Hash, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClientClaims:
+    """What a batch claims for one client: it is paid with one transfer."""
+
+    client: Address
+    rounds: tuple[RoundClaim, ...]
+
+
 class Chain(Protocol):
     """The contract as one account sees it.
 
@@ -97,17 +114,8 @@ class Chain(Protocol):
 
     def claim_by_time(self, round: RoundId, client: Address) -> Receipt: ...
 
-    def claim_batch(self, claims: Sequence[RewardClaim]) -> Receipt:
-        """Pay many, of either basis; what is already paid is passed over."""
-
-    def sign_update(self, round: RoundState, digest: Digest, millis: int) -> SignedUpdate:
-        """Sign this account's update of ``round`` for others to send; sends nothing. Raises KeyError_."""
-
-    def submit_update_for(self, round: RoundId, update: SignedUpdate) -> Receipt:
-        """Record a client's signed update; wallet contracts sign by EIP-1271."""
-
-    def submit_updates(self, round: RoundId, updates: Sequence[SignedUpdate]) -> Receipt:
-        """Record many, signed by keys; what cannot be recorded is passed over with an UpdateSkipped in the logs."""
+    def claim_batch(self, federation: FederationId, claims: Sequence[ClientClaims]) -> Receipt:
+        """Pay many rounds of one federation, of either basis; what is already paid is passed over, all else is all or nothing."""
 
     def claim_attestation_fee(self, round: RoundId, auditor: Address) -> Receipt: ...
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from network.contract_abi import decode_values, entries
+from network.words import payment_of
 from protocol import events
 from protocol.errors import LogsIncomplete
 from protocol.events import Event, Logged
@@ -77,4 +78,6 @@ def _value(item: dict[str, Any], value: Any) -> Any:
     if item["type"] == "tuple":
         parts = zip(item["components"], value, strict=True)
         return STRUCTS[name](*(_value(component, part) for component, part in parts))
+    if name == "RoundPayment[]":
+        return tuple(payment_of(word) for word in value)
     return ENUMS[name](value) if name in ENUMS else value

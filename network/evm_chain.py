@@ -6,17 +6,20 @@ from collections.abc import Sequence
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+from network.address_book import AddressBook
 from network.answer_codec import Mined
-from network.chain import Receipt, RewardClaim
+from network.chain import ClientClaims, Receipt
 from network.contract_abi import load_contract
 from network.deploy import deploy, deploy_test_token, fund_gas, transfer_token
 from network.event_codec import EventCodec
 from network.evm_contract import ERC20_ABI, EvmContract
+from network.locate import locate
 from network.log_cursor import LogCursor
 from network.revert_codec import RevertCodec
 from network.rpc import Rpc
 from network.sender import Sender
 from network.signatures import sign_update
+from network.words import claims_argument
 from protocol import hashing
 from protocol.errors import (
     ChainUnavailable,
@@ -50,42 +53,44 @@ class EvmChain:
 
     Args:
         url: HTTP(S) JSON-RPC endpoint.
-        contract: Address of a TrainingRounds contract.
+        contract: Address of a TrainingRounds contract; where None, this version's is looked for on the chain.
         key: The account that sends; None only reads.
         confirmations: How many blocks reads stay behind the latest, and sends wait for on top of their own.
-        first_block: The contract's own block or any before it, where looking for events begins.
+        first_block: The contract's own block or any before it, where looking for events begins; 0 takes the book's.
+        book: The address book.
+        accept_other_code: Do not refuse a ``contract`` whose code is not this version's.
 
     Raises:
         ChainUnavailable: The node does not answer.
-        InvalidInput: There is no code at the address.
+        InvalidInput, ForeignContract, SettingsError: As `locate`.
     """
 
     def __init__(
         self,
         url: str,
-        contract: Address,
+        contract: Address | None,
         key: LocalAccount | None = None,
         *,
         confirmations: int = 0,
         first_block: int = 0,
+        book: AddressBook | None = None,
+        accept_other_code: bool = False,
     ) -> None:
         abi = load_contract("TrainingRounds").abi
         self._rpc = Rpc(url, RevertCodec(abi))
-        self.chain_id, self.contract = self._rpc.chain_id(), contract
-        if not self._rpc.code(contract):
-            raise InvalidInput(
-                f"There is no contract at {contract} on chain {self.chain_id} ({url}).",
-                "The address is of another chain, or the chain was started afresh.",
-                "Set RONDO_CONTRACT to the address that the deployment printed.",
-            )
-        self._contract = EvmContract(self._rpc, contract, abi)
+        self.chain_id = self._rpc.chain_id()
+        located = locate(self._rpc, self.chain_id, contract, book, accept_other_code=accept_other_code)
+        self.contract, first_block = located.address, first_block or located.first_block
+        self._contract = EvmContract(self._rpc, self.contract, abi)
         self._key = key
         self._sender = Sender(self._rpc, key, self.chain_id, confirmations=confirmations) if key else None
         self._codec = EventCodec(abi)
-        self._cursor = LogCursor(self._rpc, contract, self._codec, first_block=first_block, confirmations=confirmations)
+        self._cursor = LogCursor(
+            self._rpc, self.contract, self._codec, first_block=first_block, confirmations=confirmations
+        )
         self._tokens: dict[Address, EvmContract] = {}
         self._lock = RLock()
-        self._replay = Replay(self.chain_id, contract)
+        self._replay = Replay(self.chain_id, self.contract)
         self._fed = (0, 0)  # generation of the cursor's logs and how many of them the replay took
 
     # --- reading ---
@@ -264,9 +269,9 @@ class EvmChain:
         """Pay a client by time; see `Chain`."""
         return self._send("claimByTime", round, client)
 
-    def claim_batch(self, claims: Sequence[RewardClaim]) -> Receipt:
+    def claim_batch(self, federation: FederationId, claims: Sequence[ClientClaims]) -> Receipt:
         """Pay many; see `Chain`."""
-        return self._send("claimBatch", [(one.round, one.client, one.amount, one.proof) for one in claims])
+        return self._send("claimBatch", federation, [claims_argument(one) for one in claims])
 
     def claim_attestation_fee(self, round: RoundId, auditor: Address) -> Receipt:
         """Pay an auditor's fee; see `Chain`."""
@@ -299,14 +304,24 @@ class EvmChain:
 
 def connect(
     url: str,
-    contract: Address,
+    contract: Address | None,
     key: LocalAccount | None = None,
     *,
     confirmations: int = 0,
     first_block: int = 0,
+    book: AddressBook | None = None,
+    accept_other_code: bool = False,
 ) -> EvmChain:
     """Open the contract; arguments and errors are those of `EvmChain`."""
-    return EvmChain(url, contract, key, confirmations=confirmations, first_block=first_block)
+    return EvmChain(
+        url,
+        contract,
+        key,
+        confirmations=confirmations,
+        first_block=first_block,
+        book=book,
+        accept_other_code=accept_other_code,
+    )
 
 
 def _keyless() -> KeyError_:

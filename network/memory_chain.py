@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from network import memory_rules as rules
-from network.chain import Receipt, RewardClaim
+from network.chain import ClientClaims, Receipt, RewardClaim, RoundClaim
 from network.memory_ledger import MemoryLedger
 from network.signatures import is_by_key, sign_update, update_hash
 from protocol import hashing, merkle
@@ -27,7 +27,9 @@ from protocol.events import (
     QuorumReached,
     ResultRevealed,
     RewardPaid,
+    RewardsPaid,
     RoundLaunched,
+    RoundPayment,
     RoundSettled,
     TrainingClosed,
     UpdateSkipped,
@@ -253,36 +255,58 @@ class MemoryChain:
     # --- money out ---
 
     def claim(self, round: RoundId, client: Address, amount: int, proof: Sequence[Hash]) -> Receipt:
-        return self._pay([RewardClaim(round, client, amount, tuple(proof))], PayBasis.RESULT)
+        return self._pay(RewardClaim(round, client, amount, tuple(proof)), PayBasis.RESULT)
 
     def claim_by_time(self, round: RoundId, client: Address) -> Receipt:
-        return self._pay([RewardClaim(round, client, 0)], PayBasis.TIME)
+        return self._pay(RewardClaim(round, client, 0), PayBasis.TIME)
 
-    def claim_batch(self, claims: Sequence[RewardClaim]) -> Receipt:
-        return self._pay(claims, None)
-
-    def _pay(self, claims: Sequence[RewardClaim], basis: PayBasis | None) -> Receipt:
-        """Pay all or none; without a ``basis`` each round's own, and what is already paid is passed over."""
+    def _pay(self, claim: RewardClaim, basis: PayBasis) -> Receipt:
         with self.ledger.lock:
             self._sender()
-            events: list[RewardPaid] = []
+            found, _ = self._round(claim.round)
+            amount = rules.amount_due(found, claim, basis, found.paid_clients)
+            self._send_out(claim.round, claim.client, amount)
+            return self.ledger.commit(RewardPaid(claim.round, claim.client, amount, basis))
+
+    def claim_batch(self, federation: FederationId, claims: Sequence[ClientClaims]) -> Receipt:
+        """Pay all or none; what is already paid, before or within the batch, is passed over."""
+        with self.ledger.lock:
+            self._sender()
+            self._federation(federation)
+            events: list[RewardsPaid] = []
             spent: Counter[RoundId] = Counter()
             met: set[tuple[RoundId, Address]] = set()
-            for claim in claims:
-                found, _ = self._round(claim.round)
-                update = found.update_of(claim.client)
-                again = (claim.round, claim.client) in met or (update is not None and update.paid is not None)
-                if basis is None and again:
-                    continue
-                paid = found.paid_clients + spent[claim.round]
-                either = found.basis if found.basis is PayBasis.TIME else PayBasis.RESULT
-                amount = rules.amount_due(found, claim, basis or either, paid)
-                events.append(RewardPaid(claim.round, claim.client, amount, found.basis))
-                met.add((claim.round, claim.client))
-                spent[claim.round] += amount
+            for one in claims:
+                due = [
+                    payment for each in one.rounds for payment in self._item(federation, one.client, each, met, spent)
+                ]
+                if due:
+                    events.append(RewardsPaid(federation, one.client, tuple(due)))
             for event in events:
-                self._send_out(event.round, event.client, event.amount)
+                for payment in event.payments:
+                    self._send_out(hashing.round_id(federation, payment.index), event.client, payment.amount)
             return self.ledger.commit(*events)
+
+    def _item(
+        self,
+        federation: FederationId,
+        client: Address,
+        claim: RoundClaim,
+        met: set[tuple[RoundId, Address]],
+        spent: Counter[RoundId],
+    ) -> list[RoundPayment]:
+        """Return the one payment of a batch's item, none where it is paid already."""
+        round = hashing.round_id(federation, claim.index)
+        found, _ = self._round(round)
+        basis = found.basis if found.basis is PayBasis.TIME else PayBasis.RESULT
+        update = found.update_of(client)
+        if found.basis is basis and ((round, client) in met or (update is not None and update.paid is not None)):
+            return []
+        item = RewardClaim(round, client, claim.amount, claim.proof)
+        amount = rules.amount_due(found, item, basis, found.paid_clients + spent[round])
+        met.add((round, client))
+        spent[round] += amount
+        return [RoundPayment(claim.index, amount, basis)]
 
     def claim_attestation_fee(self, round: RoundId, auditor: Address) -> Receipt:
         with self.ledger.lock:

@@ -121,6 +121,24 @@ class RewardPaid:
 
 
 @dataclass(frozen=True, slots=True)
+class RoundPayment:
+    """What a batch paid for one round: ``amount`` in base units, ``index`` the round's within its federation."""
+
+    index: int
+    amount: int
+    basis: PayBasis
+
+
+@dataclass(frozen=True, slots=True)
+class RewardsPaid:
+    """One transfer of a batch, with what it paid for each round; rounds that were paid before are not in it."""
+
+    federation: FederationId
+    client: Address
+    payments: tuple[RoundPayment, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AttestationFeePaid:
     round: RoundId
     auditor: Address
@@ -156,6 +174,7 @@ Event = (
     | QuorumReached
     | ResultRevealed
     | RewardPaid
+    | RewardsPaid
     | AttestationFeePaid
     | EscrowReturned
     | BondForfeited

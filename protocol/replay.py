@@ -14,6 +14,7 @@ from protocol.events import (
     Logged,
     OrganizationChanged,
     OrganizationOffered,
+    RewardsPaid,
     RoundLaunched,
 )
 from protocol.round_record import RoundRecord
@@ -45,6 +46,15 @@ class _Federation:
                 self.admission_root = event.admission_root
             case Joined():
                 self.joined.add((event.admission_root, event.client))
+
+    def pay(self, event: RewardsPaid) -> None:
+        for payment in event.payments:
+            if not 0 < payment.index <= len(self.rounds):
+                raise LogsIncomplete(
+                    f"A payment names round {payment.index} of federation {hex32(event.federation)}, "
+                    f"of which {len(self.rounds)} rounds are known."
+                )
+            self.rounds[payment.index - 1].pay(event.client, payment.amount)
 
     def head(self, now: int) -> Digest:
         """The model that the next round starts from: only the last round can have moved it since its launch."""
@@ -117,6 +127,8 @@ class Replay:
                 self._launch(event)
             case OrganizationOffered() | OrganizationChanged() | AdmissionChanged() | Joined():
                 self._federation(event.federation).take(event)
+            case RewardsPaid():
+                self._federation(event.federation).pay(event)
             case _:
                 record = self._rounds.get(event.round)
                 if record is None:

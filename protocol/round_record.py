@@ -79,7 +79,7 @@ class RoundRecord:
             case ResultRevealed():
                 self._revealed(event)
             case RewardPaid():
-                self._paid(event)
+                self.pay(event.client, event.amount)
             case AttestationFeePaid():
                 owed = event.auditor in self.attestations and event.auditor not in self.paid_auditors
                 self._require(owed, f"a fee for {event.auditor} without its attestation, or twice")
@@ -122,13 +122,15 @@ class RoundRecord:
         self._require(fits, "a revealed result that no quorum agreed on, or a second one")
         self.revealed = event
 
-    def _paid(self, event: RewardPaid) -> None:
-        position = self.position.get(event.client)
-        self._require(position is not None, f"a payment to {event.client}, who has no update")
+    def pay(self, client: Address, amount: int) -> None:
+        """Take a payment of ``amount`` base units to ``client``, alone or as one of a batch."""
+        self._cached = None
+        position = self.position.get(client)
+        self._require(position is not None, f"a payment to {client}, who has no update")
         assert position is not None  # noqa: S101 - said to the type checker
-        self._require(self.updates[position].paid is None, f"a second payment to {event.client}")
-        self.updates[position] = replace(self.updates[position], paid=event.amount)
-        self.paid_clients += event.amount
+        self._require(self.updates[position].paid is None, f"a second payment to {client}")
+        self.updates[position] = replace(self.updates[position], paid=amount)
+        self.paid_clients += amount
 
     def _require(self, condition: bool, found: str) -> None:
         if not condition:

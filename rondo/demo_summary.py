@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from network.chain import Chain
 from network.store import ContentStore, fetch
+from protocol import hashing
 from protocol.cid import directory_cid
 from protocol.events import (
     Attested,
     BondForfeited,
     EscrowReturned,
+    Event,
     RewardPaid,
+    RewardsPaid,
     RoundLaunched,
     RoundSettled,
     UpdateSubmitted,
@@ -33,6 +36,7 @@ GAS_OF_EVENT = {
     RoundSettled: "settle",
     Attested: "attest",
     RewardPaid: "claim",
+    RewardsPaid: "claim",
     EscrowReturned: "withdraw",
     BondForfeited: "withdraw",
 }
@@ -67,7 +71,7 @@ def summarize(
 
 
 def gas_by_round(chain: Chain) -> dict[RoundId, dict[str, int]]:
-    """Gas of each round's transactions by kind; a transaction over several rounds counts where its first event is."""
+    """Gas of each round's transactions by kind; a transaction over several rounds counts where its first payment is."""
     totals: dict[RoundId, dict[str, int]] = defaultdict(lambda: dict.fromkeys(GAS_KEYS, 0))
     seen: set[Hash] = set()
     for logged in chain.logs():
@@ -75,8 +79,15 @@ def gas_by_round(chain: Chain) -> dict[RoundId, dict[str, int]]:
         if kind is None or logged.transaction in seen:
             continue
         seen.add(logged.transaction)
-        totals[logged.event.round][kind] += chain.gas_used(logged.transaction)  # type: ignore[union-attr]
+        totals[round_of(logged.event)][kind] += chain.gas_used(logged.transaction)
     return totals
+
+
+def round_of(event: Event) -> RoundId:
+    """Return the round that a round's event is of, of a batch's payments the first's."""
+    if isinstance(event, RewardsPaid):
+        return hashing.round_id(event.federation, event.payments[0].index)
+    return event.round  # type: ignore[union-attr]
 
 
 def read_report(store: ContentStore, round_: RoundState) -> tuple[Derived, Statement] | None:

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from network.chain import RewardClaim
+from network.chain import ClientClaims, RoundClaim
 from network.memory_chain import MemoryChain
 from network.memory_ledger import MemoryLedger
 from protocol import merkle
 from protocol.errors import InsufficientFunds, KeyError_, TransactionReverted, UnknownFederation, UnknownRound
-from protocol.events import EscrowReturned, RewardPaid
+from protocol.events import EscrowReturned, RewardPaid, RewardsPaid, RoundPayment
+from protocol.hashing import round_id
 from protocol.merkle import MerkleTree
 from protocol.terms import PayBasis, Phase
 from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address, Digest, FederationId, Hash, RoundId
@@ -35,6 +36,11 @@ def refused(name: str, *arguments: object) -> Any:
         return error.name == name and (not arguments or error.arguments == arguments)
 
     return pytest.raises(TransactionReverted, check=is_it)
+
+
+def batch_of(name: str, *rounds: RoundClaim) -> ClientClaims:
+    """What a batch claims for ``name``."""
+    return ClientClaims(address_of(name), rounds)
 
 
 # --- outcomes ---
@@ -60,13 +66,16 @@ def test_final_by_quorum_pays_by_result_and_moves_the_head(world: World) -> None
     game.attest(result, AUDITORS[2])
     anyone.claim(game.round, address_of("alice"), REWARDS["alice"], game.proof("alice"))
     assert world.balance(address_of("alice")) == REWARDS["alice"]
-    batch = [
-        RewardClaim(game.round, address_of(name), REWARDS[name], game.proof(name)) for name in ("alice", "bob", "bob")
-    ]
-    anyone.claim_batch(batch)  # alice is paid already, bob twice in one call: each is paid once
+    items = {name: RoundClaim(1, REWARDS[name], game.proof(name)) for name in REWARDS}
+    batch = [("alice", ("alice",)), ("bob", ("bob", "bob"))]
+    # alice is paid already, bob twice in one call: each is paid once
+    anyone.claim_batch(game.id, [batch_of(name, *(items[one] for one in rounds)) for name, rounds in batch])
     assert world.balance(address_of("bob")) == REWARDS["bob"]
-    paid = [log.event for log in anyone.logs() if isinstance(log.event, RewardPaid)]
-    assert [event.client for event in paid] == [address_of("alice"), address_of("bob")]
+    paid = [log.event for log in anyone.logs() if isinstance(log.event, RewardPaid | RewardsPaid)]
+    assert paid == [
+        RewardPaid(game.round, address_of("alice"), REWARDS["alice"], PayBasis.RESULT),
+        RewardsPaid(game.id, address_of("bob"), (RoundPayment(1, REWARDS["bob"], PayBasis.RESULT),)),
+    ]
     empty(world, game.round)
     assert all(world.balance(address_of(name)) == 70 for name in AUDITORS)
 
@@ -130,7 +139,7 @@ def test_unconfirmed_pays_by_time_and_moves_the_head(world: World) -> None:
         world.chain(AUDITORS[0]).attest(game.round, some_hash("late"), some_hash("late"))
     world.chain("alice").claim_by_time(game.round, address_of("alice"))
     assert world.balance(address_of("alice")) == 3 * 20_000  # capped
-    world.chain("alice").claim_batch([RewardClaim(game.round, address_of("bob"), 0)])
+    world.chain("alice").claim_batch(game.id, [batch_of("bob", RoundClaim(1))])
     assert world.balance(address_of("bob")) == 3 * 10_000
     empty(world, game.round)
 
@@ -348,7 +357,6 @@ def test_unknown_rounds(world: World) -> None:
         lambda: alice.reveal(NOWHERE, DIGEST, ZERO_HASH, ZERO_HASH, 0),
         lambda: alice.claim(NOWHERE, client, 1, ()),
         lambda: alice.claim_by_time(NOWHERE, client),
-        lambda: alice.claim_batch([RewardClaim(NOWHERE, client, 1)]),
         lambda: alice.claim_attestation_fee(NOWHERE, client),
         lambda: alice.withdraw(NOWHERE),
         lambda: alice.forfeit(NOWHERE),
@@ -356,6 +364,9 @@ def test_unknown_rounds(world: World) -> None:
     for call in calls:
         with pytest.raises(UnknownRound, match=NOWHERE.hex()):
             call()
+    for index in (0, 2, 2**32 + 1, 2**64 - 1):
+        with pytest.raises(UnknownRound, match=round_id(game.id, index).hex()):
+            alice.claim_batch(game.id, [batch_of("alice", RoundClaim(index))])
 
 
 def test_updates_are_refused_by_name(world: World) -> None:
@@ -470,11 +481,14 @@ def test_claims_are_refused_by_name(world: World) -> None:
     claim("bob", 200, game.proof("bob", rewards))
     with refused("AlreadyPaid", game.round, address_of("bob")):
         claim("bob", 200, game.proof("bob", rewards))
-    good = RewardClaim(game.round, address_of("alice"), 100, game.proof("alice", rewards))
+    good = batch_of("alice", RoundClaim(1, 100, game.proof("alice", rewards)))
     with refused("NoUpdate", game.round, address_of("carol")):
-        anyone.claim_batch([good, RewardClaim(game.round, address_of("carol"), 1)])
+        anyone.claim_batch(game.id, [good, batch_of("carol", RoundClaim(1, 1))])
+    with pytest.raises(UnknownFederation):
+        anyone.claim_batch(FederationId(NOWHERE), [])
     assert world.balance(address_of("alice")) == 0  # all or nothing
-    anyone.claim_batch([good])
+    anyone.claim_batch(game.id, [])
+    anyone.claim_batch(game.id, [batch_of("alice"), good])
     assert world.balance(address_of("alice")) == 100
     game.attest(some_hash("mine"), AUDITORS[2])
     empty(world, game.round)
@@ -483,22 +497,52 @@ def test_claims_are_refused_by_name(world: World) -> None:
 def test_batch_of_an_undecided_round(world: World) -> None:
     game = rejected(world)
     with refused("NotPayable", game.round, PayBasis.UNDECIDED, PayBasis.RESULT):
-        world.chain("alice").claim_batch([RewardClaim(game.round, address_of("alice"), 1)])
+        world.chain("alice").claim_batch(game.id, [batch_of("alice", RoundClaim(1, 1))])
 
 
 def test_rounds_and_federations_are_islands(world: World) -> None:
-    """One batch pays from two federations, and neither touches the other's escrow."""
+    """A batch is about one federation; the same call for another touches neither's escrow."""
     first, second = final(world, {"alice": 100}), Game(world, audited=False, salt="second")
     second.launch(challenge_seconds=0)
     second.train(alice=30_000)
     second.settle({"alice": 50})
-    world.chain("alice").claim_batch(
-        [RewardClaim(game.round, address_of("alice"), amount) for game, amount in ((first, 100), (second, 50))]
-    )
+    with refused("AmountAboveRemaining", second.round, 100, 50):
+        world.chain("alice").claim_batch(second.id, [batch_of("alice", RoundClaim(1, 100))])
+    for game, amount in ((first, 100), (second, 50)):
+        world.chain("alice").claim_batch(game.id, [batch_of("alice", RoundClaim(1, amount))])
     assert world.balance(address_of("alice")) == 150
     world.advance(1000)
     empty(world, first.round)
     empty(world, second.round)
+
+
+def test_a_batch_pays_many_rounds_of_either_basis(world: World) -> None:
+    """Ten rounds, every other one settled, and two clients: each is paid once for all of them."""
+    game = Game(world, audited=False)
+    claims: list[RoundClaim] = []
+    for index in range(1, 11):
+        game.launch(challenge_seconds=0)
+        game.train(alice=20_000, bob=10_000)
+        if index % 2:
+            game.settle({"alice": index, "bob": 5})
+            claims.append(RoundClaim(index, index, game.proof("alice", {"alice": index, "bob": 5})))
+        else:
+            world.advance_to(game.state.settlement_ends)
+            claims.append(RoundClaim(index))
+    bobs = [one for one in claims if not one.amount]
+    world.chain("mallory").claim_batch(game.id, [batch_of("alice", *claims), batch_of("bob", *bobs)])
+    assert world.balance(address_of("alice")) == 1 + 3 + 5 + 7 + 9 + 5 * 3 * 20_000
+    assert world.balance(address_of("bob")) == 5 * 3 * 10_000
+    paid = [log.event for log in game.acme.logs() if isinstance(log.event, RewardsPaid)]
+    by_time = {index: RoundPayment(index, 3 * 20_000, PayBasis.TIME) for index in range(2, 11, 2)}
+    by_result = {index: RoundPayment(index, index, PayBasis.RESULT) for index in range(1, 11, 2)}
+    assert paid == [
+        RewardsPaid(game.id, address_of("alice"), tuple((by_time | by_result)[index] for index in range(1, 11))),
+        RewardsPaid(
+            game.id, address_of("bob"), tuple(RoundPayment(index, 3 * 10_000, PayBasis.TIME) for index in by_time)
+        ),
+    ]
+    world.check()
 
 
 def test_a_chain_names_its_account(world: World) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from network.chain import Chain, RewardClaim
+from network.chain import Chain, ClientClaims, RoundClaim
 from network.memory_ledger import MemoryLedger
 from network.node import LocalNode
 from protocol.errors import ChainError, TransactionReverted
@@ -104,13 +104,14 @@ def claim(game: Game, chain: Chain, client: str, revealed: bool) -> None:
 
 
 def claim_all(game: Game, chain: Chain, clients: list[str]) -> None:
-    claims = [
-        RewardClaim(
-            game.round, address_of(name), REWARDS.get(name, 0), game.proof(name, REWARDS) if name in REWARDS else ()
-        )
-        for name in clients
-    ]
-    chain.claim_batch(claims)
+    """Each client's share of the latest round, and of the first, by its own amounts or others'."""
+    latest = len(chain.state().federations[game.id].rounds)
+    claims = []
+    for name in clients:
+        proof = game.proof(name, REWARDS) if name in REWARDS else ()
+        rounds = tuple(RoundClaim(index, REWARDS.get(name, 0), proof) for index in (latest, 1))
+        claims.append(ClientClaims(address_of(name), rounds))
+    chain.claim_batch(game.id, claims)
 
 
 def submit(game: Game, chain: Chain, millis: int, digest: Digest) -> None:
