@@ -2,7 +2,8 @@
 pragma solidity 0.8.37;
 
 import {PayBasis, Phase} from "../../contracts/interfaces/ITrainingRounds.sol";
-import {Dues, Payout, Stakes, Training, Verdict} from "../../contracts/libraries/Records.sol";
+import {Payout, Payouts, Verdict} from "../../contracts/libraries/Payouts.sol";
+import {Dues, Stakes, Training} from "../../contracts/libraries/Records.sol";
 import {RoundMath} from "../../contracts/libraries/RoundMath.sol";
 import {within} from "./Vm.sol";
 
@@ -30,15 +31,16 @@ contract RoundMathTest {
         s.auditors = uint8(word(seed, 8, 0, 4));
         s.challengeSeconds = uint24(word(seed, 9, s.auditors == 0 ? 0 : 1, 30 days));
         s.bond = uint96(word(seed, 10, 0, 2 ** 90));
-        c.payout.rate = uint96(word(seed, 11, 0, 2 ** 40));
-        c.payout.quorum = s.auditors == 0 ? 0 : s.auditors / 2 + 1;
+        c.payout =
+            Payouts.open(uint96(word(seed, 11, 0, 2 ** 40)), uint8(s.auditors == 0 ? 0 : uint256(s.auditors) / 2 + 1));
         c.dues.attestationFee = uint96(word(seed, 12, 0, 2 ** 80));
         if (!settled) return c;
-        s.rewardsTotal = uint96(word(seed, 13, 0, RoundMath.pool(c.payout.rate, t.maxMillis, t.maxUpdates)));
+        s.rewardsTotal = uint96(word(seed, 13, 0, RoundMath.pool(c.payout.rate(), t.maxMillis, t.maxUpdates)));
         c.dues.attestations = uint8(word(seed, 14, 0, s.auditors));
-        c.payout.challengeEnds = t.launchedAt + uint40(word(seed, 15, s.challengeSeconds, 120 days));
-        bool decided = s.auditors != 0 && c.dues.attestations >= c.payout.quorum;
-        c.payout.verdict = Verdict(word(seed, 16, 0, decided ? uint256(type(Verdict).max) : 0));
+        uint40 challengeEnds = t.launchedAt + uint40(word(seed, 15, s.challengeSeconds, 120 days));
+        bool decided = s.auditors != 0 && c.dues.attestations >= c.payout.quorum();
+        Verdict verdict = Verdict(word(seed, 16, 0, decided ? uint256(type(Verdict).max) : 0));
+        c.payout = c.payout.settled(challengeEnds, s.rewardsTotal).withVerdict(verdict);
     }
 
     function word(uint256 seed, uint256 which, uint256 minimum, uint256 maximum) private pure returns (uint256) {
@@ -51,7 +53,7 @@ contract RoundMathTest {
         uint256[4] memory deadlines = [
             end,
             RoundMath.settlementEnds(c.training, c.stakes.settlementSeconds),
-            c.payout.challengeEnds,
+            c.payout.challengeEnds(),
             RoundMath.revealEnds(c.payout, c.stakes.challengeSeconds)
         ];
         uint256 time = deadlines[word(seed, 17, 0, 3)] + word(seed, 18, 0, 2);
@@ -59,13 +61,13 @@ contract RoundMathTest {
     }
 
     function phaseOf(Case memory c, uint256 time) private pure returns (Phase) {
-        return c.payout.challengeEnds == 0
+        return c.payout.challengeEnds() == 0
             ? RoundMath.openPhase(c.training, c.stakes.settlementSeconds, time)
             : RoundMath.settledPhase(c.payout, time);
     }
 
     function basisOf(Case memory c, uint256 time) private pure returns (PayBasis) {
-        return c.payout.challengeEnds == 0
+        return c.payout.challengeEnds() == 0
             ? RoundMath.openBasis(phaseOf(c, time))
             : RoundMath.settledBasis(c.payout, c.stakes.challengeSeconds, time);
     }

@@ -26,7 +26,9 @@ from protocol.events import (
     QuorumReached,
     ResultRevealed,
     RewardPaid,
+    RewardsPaid,
     RoundLaunched,
+    RoundPayment,
     RoundSettled,
     TrainingClosed,
     UpdateSkipped,
@@ -223,6 +225,10 @@ def test_a_repeated_event_is_refused_even_under_another_number(repeated: int) ->
         replay(logs, T0 + 200, chain_id=CHAIN, contract=CONTRACT)
 
 
+BY_TIME = RoundPayment(1, 3, PayBasis.TIME)
+FEDERATION2 = hashing.federation_id(CHAIN, CONTRACT, MALLORY, ZERO_HASH)
+
+
 @pytest.mark.parametrize(
     ("events", "found"),
     [
@@ -239,6 +245,11 @@ def test_a_repeated_event_is_refused_even_under_another_number(repeated: int) ->
         ([LAUNCHED, ALICES, BOBS, SETTLED, *AGREED, REVEALED], "no quorum agreed on"),
         ([LAUNCHED, ALICES, BOBS, SETTLED, REVEALED], "no quorum agreed on"),
         ([LAUNCHED, RewardPaid(ROUND, MALLORY, 1, PayBasis.TIME)], "who has no update"),
+        ([LAUNCHED, ALICES, RewardsPaid(FEDERATION, ALICE, (BY_TIME, BY_TIME))], "a second payment"),
+        ([LAUNCHED, RewardsPaid(FEDERATION, MALLORY, (BY_TIME,))], "who has no update"),
+        ([LAUNCHED, ALICES, RewardsPaid(FEDERATION, ALICE, (replace(BY_TIME, index=0),))], "names round 0"),
+        ([LAUNCHED, ALICES, RewardsPaid(FEDERATION, ALICE, (replace(BY_TIME, index=2),))], "names round 2"),
+        ([LAUNCHED, ALICES, RewardsPaid(FEDERATION2, ALICE, (BY_TIME,))], "whose creation is missing"),
         ([LAUNCHED, AttestationFeePaid(ROUND, AUDITORS[0], 5)], "without its attestation"),
     ],
 )
@@ -246,6 +257,17 @@ def test_events_that_cannot_follow_are_refused(events: list[Event], found: str) 
     with pytest.raises(LogsIncomplete, match=found) as refusal:
         state_of(T0 + 120, *events)
     assert refusal.value.exit_code == 69
+
+
+def test_a_batch_pays_as_single_claims_do() -> None:
+    single = state_of(
+        T0 + 300, LAUNCHED, ALICES, BOBS, *(RewardPaid(ROUND, one, 3, PayBasis.TIME) for one in (ALICE, BOB))
+    )
+    batch = state_of(
+        T0 + 300, LAUNCHED, ALICES, BOBS, *(RewardsPaid(FEDERATION, one, (BY_TIME,)) for one in (ALICE, BOB))
+    )
+    assert batch == single
+    assert batch.rounds[ROUND].paid_clients == 6
 
 
 def test_another_chain_or_contract_is_refused() -> None:
