@@ -1,4 +1,4 @@
-"""What a client is owed, and taking it: no round, federation or token keeps another's pay from the client."""
+"""What a client is owed, and taking it in few transactions: no round, federation or token keeps another's pay from it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from dataclasses import dataclass
 
 from client.artifacts import Artifacts
 from client.problems import Problems
-from network.chain import Chain, RewardClaim
+from network.chain import Chain, ClientClaims, RewardClaim, RoundClaim
 from protocol.errors import ChainError, ChainUnavailable, RondoError, TransactionReverted
 from protocol.merkle import leaf
 from protocol.rewards import rewards_tree
 from protocol.state import FederationState, RoundState, State
 from protocol.terms import PayBasis
-from protocol.types import Address, Hash, RoundId
+from protocol.types import Address, FederationId, Hash, RoundId
 
-BATCH = 50  # payments in one transaction: about 5 million gas
+# What one transaction may use: EIP-7825 allows four times as much, and 128 KiB, the most that nodes relay, hold it.
+BATCH_GAS = 4_000_000
+# More than a round of a batch uses, whatever EIP-7623 charges for its calldata (tests/client/test_claims.py).
+ROUND_GAS = 30_000
+SIBLING_GAS = 1_300
 
 
 class ClaimRefused(RondoError):
@@ -38,7 +42,13 @@ class Payment:
     basis: PayBasis
     amount: int  # base units of the federation's token
     token: Address
+    federation: FederationId
     claim: RewardClaim
+
+    @property
+    def gas(self) -> int:
+        """What the payment adds to a batch, at most."""
+        return ROUND_GAS + SIBLING_GAS * len(self.claim.proof)
 
 
 class Claimer:
@@ -88,11 +98,11 @@ class Claimer:
         return found
 
     def take(self, payments: Sequence[Payment], now: int) -> list[Payment]:
-        """Claim ``payments``, batch by batch and each token apart; return those that went through.
+        """Claim ``payments``, each federation's together as far as `BATCH_GAS` goes; return those that went through.
 
-        Where the contract or the token refuses a batch, its payments are claimed one by one. What fails is in
-        ``problems`` and rests for a while from ``now``, chain seconds; what somebody else claimed meanwhile is passed
-        over.
+        Where the contract or the token refuses a batch, each half is claimed apart, down to the payments that are to
+        blame: those are in ``problems`` and rest for a while from ``now``, chain seconds. What somebody else claimed
+        meanwhile is passed over.
 
         Raises:
             KeyError_: The chain was opened without an account.
@@ -124,18 +134,20 @@ class Claimer:
             if len(batch) == 1:
                 self._note(batch, _failed(batch[0], error), now)
                 return []
-            return [one for payment in batch for one in self._take([payment], now)]
+            half = len(batch) // 2  # a refusal is an estimate, mostly: it costs time, not gas
+            return self._take(batch[:half], now) + self._take(batch[half:], now)
         for payment in batch:
             self._problems.clear(payment.claim.round)
         return list(batch) if paid else []
 
     def _send(self, batch: Sequence[Payment]) -> bool:
         """Send one transaction; False where somebody else has claimed the one payment of ``batch``."""
-        if len(batch) > 1:
-            self._chain.claim_batch([payment.claim for payment in batch])
-            return True
         payment = batch[0]
         claim = payment.claim
+        if len(batch) > 1:
+            rounds = tuple(RoundClaim(one.index, one.claim.amount, one.claim.proof) for one in batch)
+            self._chain.claim_batch(payment.federation, [ClientClaims(claim.client, rounds)])
+            return True
         try:
             if payment.basis is PayBasis.TIME:
                 self._chain.claim_by_time(claim.round, claim.client)
@@ -164,14 +176,14 @@ class Claimer:
         if round_.basis is PayBasis.TIME:
             amount = round_.terms.reward_per_milli * min(mine.millis, round_.terms.time_cap_millis)
             claim = RewardClaim(round_.id, self._account, 0)
-            return Payment(round_.index, PayBasis.TIME, amount, token, claim) if amount else None
+            return Payment(round_.index, PayBasis.TIME, amount, token, federation.id, claim) if amount else None
         rewards = self._artifacts.rewards(round_, federation)
         amount = self._payable(round_, [one for client, one in rewards if client == self._account and one > 0])
         if amount == 0:
             return None
         proof = rewards_tree(round_.id, rewards).proof(leaf(round_.id, self._account, amount))
         claim = RewardClaim(round_.id, self._account, amount, tuple(proof))
-        return Payment(round_.index, PayBasis.RESULT, amount, token, claim)
+        return Payment(round_.index, PayBasis.RESULT, amount, token, federation.id, claim)
 
     def _payable(self, round_: RoundState, amounts: Sequence[int]) -> int:
         """The largest of ``amounts`` that the contract pays, 0 where there are none.
@@ -196,12 +208,18 @@ class Claimer:
 
 
 def _batches(payments: Sequence[Payment]) -> Iterator[list[Payment]]:
-    by_token: dict[Address, list[Payment]] = {}
+    by_federation: dict[FederationId, list[Payment]] = {}
     for payment in payments:
-        by_token.setdefault(payment.token, []).append(payment)
-    for alike in by_token.values():
-        for start in range(0, len(alike), BATCH):
-            yield alike[start : start + BATCH]
+        by_federation.setdefault(payment.federation, []).append(payment)
+    for alike in by_federation.values():
+        batch, gas = [alike[0]], alike[0].gas
+        for payment in alike[1:]:
+            if gas + payment.gas > BATCH_GAS:
+                yield batch
+                batch, gas = [], 0
+            batch.append(payment)
+            gas += payment.gas
+        yield batch
 
 
 def _decision(round_: RoundState) -> tuple[RoundId, PayBasis, tuple[Hash, int] | None]:

@@ -10,17 +10,19 @@ from typing import Any
 
 import pytest
 
+import client.claims
 import client.session
 from client.artifacts import Artifacts
-from client.claims import BATCH, Claimer, ClaimFailed, ClaimRefused
+from client.claims import ROUND_GAS, SIBLING_GAS, Claimer, ClaimFailed, ClaimRefused
 from client.problems import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
 from client.session import claim_rounds
-from network.chain import Receipt, RewardClaim
+from network.chain import ClientClaims, Receipt
 from network.memory_chain import MemoryChain
 from network.memory_ledger import MemoryLedger
 from network.memory_store import MemoryStore
 from network.store import publish
 from protocol.errors import ChainUnavailable, InsufficientFunds, TransactionReverted
+from protocol.hashing import round_id
 from protocol.report import Derived, Statement, UpdateVerdict, derived_hash, encode_report
 from protocol.rewards import rewards_tree
 from protocol.state import State
@@ -56,9 +58,9 @@ class Moody(MemoryChain):
         self._ask([round])
         return super().claim_by_time(round, client)
 
-    def claim_batch(self, claims: Sequence[RewardClaim]) -> Receipt:
-        self._ask([one.round for one in claims])
-        return super().claim_batch(claims)
+    def claim_batch(self, federation: FederationId, claims: Sequence[ClientClaims]) -> Receipt:
+        self._ask([round_id(federation, each.index) for one in claims for each in one.rounds])
+        return super().claim_batch(federation, claims)
 
 
 class Rounds:
@@ -155,8 +157,7 @@ def test_a_round_whose_money_others_have_taken_is_named(rounds: Rounds) -> None:
     state = rounds.state()
     [payment] = rounds.claimer.due(state, [round_id])
     assert payment.amount == RECORD
-    bobs = replace(payment.claim, client=BOB, proof=tuple(tree.proof(_leaf(round_id, BOB, RECORD))))
-    rounds.chain.claim_batch([bobs])
+    rounds.chain.claim(round_id, BOB, RECORD, tree.proof(_leaf(round_id, BOB, RECORD)))
     assert rounds.claimer.due(rounds.state(), [round_id]) == []
     assert "the 7 that are left" in str(rounds.claimer.problems[round_id])
 
@@ -197,11 +198,23 @@ def test_a_claim_that_reverts_is_named_and_the_others_of_its_batch_are_paid(roun
     first, second, third = (rounds.paying(federation) for _ in range(3))
     rounds.chain.refuses[second] = TransactionReverted("InvalidProof", (b"\1" * 32,))
     assert rounds.claim() == [first, third]
-    assert rounds.chain.sent == [3, 1, 1, 1]
+    assert rounds.chain.sent == [3, 1, 2, 1, 1]
     [problem] = rounds.claimer.problems.values()
     assert isinstance(problem, ClaimFailed)
     assert "Round 2" in str(problem)
     assert "InvalidProof" in str(problem)
+
+
+def test_one_bad_claim_among_many_costs_few_transactions(rounds: Rounds) -> None:
+    federation = rounds.federation()
+    due = [rounds.paying(federation) for _ in range(16)]
+    bad = due.pop(5)
+    rounds.chain.refuses[bad] = TransactionReverted("InvalidProof")
+    before = rounds.ledger.block
+    assert rounds.claim() == due
+    assert rounds.chain.sent == [16, 8, 4, 4, 2, 1, 1, 2, 8]
+    assert rounds.ledger.block - before == 4  # 4, 1, 2 and 8 rounds went through
+    assert set(rounds.claimer.problems) == {bad}
 
 
 @pytest.mark.parametrize(
@@ -233,18 +246,54 @@ def test_a_node_that_does_not_answer_is_not_asked_for_every_round(rounds: Rounds
     assert rounds.chain.sent == [3]
 
 
-def test_many_rounds_are_claimed_in_bounded_batches(rounds: Rounds) -> None:
+def test_many_rounds_are_claimed_in_batches_of_bounded_gas(rounds: Rounds, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client.claims, "BATCH_GAS", 6 * (ROUND_GAS + SIBLING_GAS))
     federation = rounds.federation()
-    due = [rounds.paying(federation) for _ in range(BATCH + 2)]
+    due = [rounds.paying(federation) for _ in range(14)]  # each proof has one sibling
     assert rounds.claim() == due
-    assert rounds.chain.sent == [BATCH, 2]
+    assert rounds.chain.sent == [6, 6, 2]
+
+
+def test_a_longer_proof_weighs_more(rounds: Rounds) -> None:
+    due = rounds.paying(rounds.federation())
+    [payment] = rounds.claimer.due(rounds.state(), [due])
+    longer = replace(payment, claim=replace(payment.claim, proof=payment.claim.proof * 17))
+    assert longer.gas - payment.gas == 16 * SIBLING_GAS
+
+
+def test_rounds_by_result_and_by_time_are_claimed_in_one_transaction(rounds: Rounds) -> None:
+    federation = rounds.federation()
+    by_result, by_time = rounds.paying(federation, 7), rounds.round(federation)
+    rounds.ledger.advance_to(rounds.state().rounds[by_time].settlement_ends)
+    later = rounds.paying(federation, 9)
+    assert rounds.claim() == [by_result, by_time, later]
+    assert rounds.chain.sent == [3]
+    assert [rounds.paid(one) for one in (by_result, by_time, later)] == [7, RECORD, 9]
+
+
+def test_one_round_takes_the_single_call(rounds: Rounds, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds.chain, "claim_batch", lambda *_: pytest.fail("a batch of one costs more"))
+    federation = rounds.federation()
+    by_result = rounds.paying(federation)
+    assert rounds.claim() == [by_result]
+    by_time = rounds.round(federation)
+    rounds.ledger.advance_to(rounds.state().rounds[by_time].settlement_ends)
+    assert rounds.claim() == [by_time]
+
+
+def test_federations_are_claimed_apart_even_where_they_pay_with_one_token(rounds: Rounds) -> None:
+    first, second = rounds.federation(), rounds.federation(salt=1)
+    due = [rounds.paying(federation) for federation in (first, second, first, second)]
+    assert sorted(rounds.claim()) == sorted(due)
+    assert rounds.chain.sent == [2, 2]
 
 
 def test_what_somebody_else_claimed_meanwhile_is_neither_taken_nor_a_problem(rounds: Rounds) -> None:
     round_id = rounds.paying(rounds.federation())
     state = rounds.state()
     payments = rounds.claimer.due(state, [round_id])
-    MemoryChain(rounds.ledger, BOB).claim_batch([payments[0].claim])
+    claim = payments[0].claim
+    MemoryChain(rounds.ledger, BOB).claim(claim.round, claim.client, claim.amount, claim.proof)
     assert rounds.claimer.take(payments, state.now) == []
     assert rounds.claimer.problems == {}
 
