@@ -167,6 +167,34 @@ def run(
 
 
 @app.command()
+def admit(
+    clients: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="The list: an address a line; # begins a comment.")
+    ] = None,
+    reopen: Annotated[bool, typer.Option("--open", help="Admit everybody again.")] = False,
+    proofs: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write every client's proof there, as JSON.")
+    ] = None,
+    join: Annotated[
+        bool,
+        typer.Option("--join", help="Join everyone on the list now, a transaction each, so that clients need not."),
+    ] = False,
+    config: Config = None,
+    json_mode: Json = False,
+) -> None:
+    """Admit only the clients of a list from the next launch on, or everybody again. Safe to repeat.
+
+    The root of the list goes on chain; each client joins once with its proof (`rondo client join`), which it makes from
+    the list or takes from FILE of --proofs or from `rondo org serve`. A round keeps the admission it was launched with.
+    """
+    from network.console import Output
+    from organization.session import admit_clients
+
+    output = Output(json_mode)
+    output.result(admit_clients(config, clients, reopen=reopen, proofs=proofs, join=join, say=output.say))
+
+
+@app.command()
 def status(config: Config = None, json_mode: Json = False) -> None:
     """Show the configured federation and its rounds."""
     from network.console import Output

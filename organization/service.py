@@ -12,7 +12,9 @@ from starlette.exceptions import HTTPException
 
 from network.chain import Chain
 from network.store import ContentStore, fetch
-from organization.views import FederationView, Health, Problem, ReportView, RoundView, UpdateView
+from organization.admission import Lists
+from organization.views import AdmissionView, FederationView, Health, Problem, ReportView, RoundView, UpdateView
+from protocol.admission import NotAdmitted, is_joined
 from protocol.errors import (
     ArtifactRefused,
     ChainError,
@@ -25,7 +27,7 @@ from protocol.errors import (
 from protocol.reference import resolve_federation, resolve_round
 from protocol.replay import FederationState, RoundState, State
 from protocol.report import MAX_REPORT_BYTES, decode_report
-from protocol.types import Digest, FederationId, bytes32, hex32
+from protocol.types import Digest, FederationId, address, bytes32, hex32
 
 MAX_PAGE = 1000
 
@@ -36,6 +38,7 @@ Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="How many to return 
 _STATUS: tuple[tuple[type[RondoError], int], ...] = (
     (UnknownFederation, 404),
     (UnknownRound, 404),
+    (NotAdmitted, 404),
     (InvalidInput, 400),
     (ArtifactRefused, 502),  # what the organization published is not what it must be
     (ChainError, 503),
@@ -52,8 +55,8 @@ _REPORT_PROBLEMS = _PROBLEMS | {502: {"model": Problem, "description": "The publ
 class _Reader:
     """The chain and the store behind the service. Replay is not thread-safe and requests come in threads: one at a time."""
 
-    def __init__(self, chain: Chain, store: ContentStore) -> None:
-        self.chain, self.store = chain, store
+    def __init__(self, chain: Chain, store: ContentStore, lists: Lists | None) -> None:
+        self.chain, self.store, self.lists = chain, store, lists
         self._lock = Lock()
         self._reports: dict[Digest, ReportView] = {}
 
@@ -69,6 +72,15 @@ class _Reader:
         state = self.state()
         return state, state.rounds[resolve_round(state, None, hex32(bytes32(text)))]
 
+    def admission(self, text: str, client: str) -> AdmissionView:
+        _, federation = self.federation(text)
+        account = address(client)
+        if self.lists is None:
+            raise NotAdmitted("This service keeps no lists.", "", "Ask the organization for the list.")
+        with self._lock:  # a list of many clients is read and hashed once
+            proof = self.lists.proof(federation, account)
+        return AdmissionView.of(proof, is_joined(federation, proof.root, account))
+
     def report(self, round_: RoundState) -> ReportView:
         if round_.settled is None:
             raise UnknownRound(
@@ -83,15 +95,15 @@ class _Reader:
         return self._reports[digest]
 
 
-def create_app(chain: Chain, store: ContentStore) -> FastAPI:
-    """Make the service over ``chain``, which may be read-only, and ``store``."""
+def create_app(chain: Chain, store: ContentStore, lists: Lists | None = None) -> FastAPI:
+    """Make the service over ``chain``, which may be read-only, ``store``, and the lists of admitted clients kept here."""
     app = FastAPI(
         title="Rondo",
         summary="Federations, rounds and reports, read from the chain and the content store.",
         version="1",
     )
     _add_problems(app)
-    _add_routes(app, _Reader(chain, store))
+    _add_routes(app, _Reader(chain, store, lists))
     return app
 
 
@@ -115,6 +127,11 @@ def _add_routes(app: FastAPI, reader: _Reader) -> None:
     def federation(federation: str) -> FederationView:
         """One federation by its id."""
         return FederationView.of(reader.federation(federation)[1])
+
+    @app.get("/federations/{federation}/admission/{client}", responses=_PROBLEMS)
+    def admission(federation: str, client: str) -> AdmissionView:
+        """The proof with which a client of the present list joins; 404 where it is not on it, or admission is open."""
+        return reader.admission(federation, client)
 
     @app.get("/federations/{federation}/rounds", responses=_PROBLEMS)
     def rounds(federation: str, offset: Offset = 0, limit: Limit = 100) -> list[RoundView]:

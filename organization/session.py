@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import socket
 import time
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from network.chain import Chain
+from network.files import write_atomic
 from network.keys import named_address
 from network.session import open_chain, open_content, stop_on_signal
 from network.settings import Settings, load_settings
+from organization.admission import Lists, join_all, read_list, set_admission
 from organization.evaluation import load_held_out
 from organization.federation import BURN_ADDRESS, create_federation, name_auditors
 from organization.launch import check_organization, launch_round
@@ -21,13 +24,14 @@ from organization.money import recover
 from organization.settle import Evaluator
 from organization.status import federation_view, round_view
 from organization.worker import OrganizationWorker
+from protocol.admission import AdmissionList, counts_from
 from protocol.cid import directory_cid
 from protocol.errors import InvalidInput
 from protocol.reference import latest_round, resolve_federation, resolve_round
 from protocol.replay import State
 from protocol.task import load_task_toml
 from protocol.terms import RoundTerms
-from protocol.types import FederationId, Hash, RoundId, bytes32, hex32
+from protocol.types import ZERO_HASH, FederationId, Hash, RoundId, bytes32, hex32
 
 Say = Callable[[str], None]
 
@@ -100,9 +104,9 @@ def launch_once(config: Path | None, terms: RoundTerms) -> dict[str, Any]:
     settings, chain, federation = _open(config)
     state = chain.state()
     round_id = launch_round(chain, open_content(settings), state, federation, terms)
-    found = chain.state().rounds.get(round_id)
+    state = chain.state()
     # With confirmations to wait for, the state may not have it yet; the transaction is in a block all the same.
-    return {"round": hex32(round_id)} if found is None else round_view(found)
+    return _round_view(state, round_id) if round_id in state.rounds else {"round": hex32(round_id)}
 
 
 def settle_round(
@@ -130,7 +134,7 @@ def settle_round(
         settled = worker.settle_when_possible(find, pause=pause, stopped=stop_on_signal())
     else:
         settled = worker.settle(find(chain.state()))
-    return ({} if not named else round_view(chain.state().rounds[named[-1]])), settled
+    return ({} if not named else _round_view(chain.state(), named[-1])), settled
 
 
 def run_rounds(
@@ -149,6 +153,54 @@ def run_rounds(
     )
     worker.run(rounds, consolidate, pause=lambda: time.sleep(settings.poll_seconds), stopped=stop_on_signal())
     return _view(chain, federation)
+
+
+def admit_clients(
+    config: Path | None, file: Path | None, *, reopen: bool, proofs: Path | None, join: bool, say: Say
+) -> dict[str, Any]:
+    """Admit the clients that ``file`` lists, or everybody again; what counts now, and from which round.
+
+    Safe to repeat: the list is kept before its root goes on chain, a root that is there already is not sent again, and
+    nobody is joined twice.
+
+    Raises:
+        InvalidInput: Words that contradict each other, a line of the list that cannot be taken, or not our federation.
+        SettingsError, KeyError_, ChainError: The outside does not work as configured.
+    """
+    if (file is None) != reopen or (reopen and (proofs is not None or join)):
+        raise InvalidInput(
+            "Name a list of clients, or --open, not both.",
+            "Who may take part is a list, or everybody; without a list there is nothing to prove or to join.",
+            "rondo org admit FILE [--proofs FILE] [--join], or rondo org admit --open",
+        )
+    admitted = AdmissionList.of(()) if file is None else read_list(file)
+    settings, chain, federation_id = _open(config)
+    state = chain.state()
+    federation = resolve_federation(state, federation_id)
+    check_organization(chain, federation)
+    if file is not None:
+        Lists(settings.home).keep(admitted)
+    if proofs is not None:
+        write_atomic(proofs, json.dumps(admitted.document(federation_id), indent=1).encode())
+    changed = set_admission(chain, federation, admitted.root)
+    joined = join_all(chain, federation, admitted, say) if join else []
+    first = counts_from(state, federation, admitted.root)
+    last = state.rounds[federation.rounds[-1]] if federation.rounds else None
+    if last is not None and last.phase.is_live and first > last.index:
+        say(f"round {last.index} is live and keeps the admission that it was launched with")
+    if reopen:
+        say("warning: open admission: anybody may take part, with as many accounts as they like")
+    before = sum((admitted.root, client) in federation.joined for client in admitted.clients)
+    return {
+        "federation": hex32(federation_id),
+        "open": reopen,
+        "root": None if admitted.root == ZERO_HASH else hex32(admitted.root),
+        "clients": len(admitted.clients),
+        "joined": before + len(joined),
+        "changed": changed,
+        "counts_from_round": first,
+        "proofs": None if proofs is None else str(proofs),
+    }
 
 
 def read_status(config: Path | None) -> dict[str, Any]:
@@ -176,7 +228,7 @@ def serve_forever(config: Path | None, host: str, port: int, say: Say) -> None:
     from organization.service import create_app
 
     settings = load_settings(config)
-    app = create_app(open_chain(settings, with_key=False), open_content(settings))
+    app = create_app(open_chain(settings, with_key=False), open_content(settings), Lists(settings.home))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family)
@@ -206,6 +258,11 @@ def _open(config: Path | None) -> tuple[Settings, Chain, FederationId]:
 def _view(chain: Chain, federation: FederationId) -> dict[str, Any]:
     state = chain.state()
     return federation_view(state, resolve_federation(state, federation))
+
+
+def _round_view(state: State, round_id: RoundId) -> dict[str, Any]:
+    round_ = state.rounds[round_id]
+    return round_view(round_, audited=state.federations[round_.federation].terms.is_audited)
 
 
 def _evaluator(test_data: Path | None) -> Evaluator | None:

@@ -7,11 +7,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from organization.status import next_deadline
+from protocol.admission import AdmissionProof, proof_document
 from protocol.cid import directory_cid
 from protocol.replay import FederationState, RoundState, UpdateState
 from protocol.report import Derived, Statement, UpdateVerdict
 from protocol.terms import PayBasis, Phase
-from protocol.types import hex32
+from protocol.types import Hash, hex32
+
+UNAUDITED = "Unaudited: the organization's word alone decides on pay."
 
 Amount = str  # base units of the token, decimal: JSON numbers end at 2^53
 
@@ -54,6 +57,7 @@ class FederationView(View):
     quorum: int
     forfeit_to: str
     open_admission: bool
+    admission_root: str | None
     rounds: int
 
     @classmethod
@@ -67,13 +71,29 @@ class FederationView(View):
             task=str(directory_cid(terms.task)),
             head=str(directory_cid(state.head)),
             audited=terms.is_audited,
-            warning=None if terms.is_audited else "Unaudited: the organization's word alone decides on pay.",
+            warning=None if terms.is_audited else UNAUDITED,
             auditors=list(terms.auditors),
             quorum=terms.quorum,
             forfeit_to=terms.forfeit_to,
             open_admission=not any(state.admission_root),
+            admission_root=_root(state.admission_root),
             rounds=len(state.rounds),
         )
+
+
+class AdmissionView(View):
+    """A client's proof under the federation's present root, as `rondo client join --proof` takes it."""
+
+    federation: str
+    root: str
+    client: str
+    proof: list[str]
+    joined: bool
+
+    @classmethod
+    def of(cls, proof: AdmissionProof, joined: bool) -> AdmissionView:
+        """The view of one proof."""
+        return cls(**proof_document(proof), joined=joined)
 
 
 class TermsView(View):
@@ -122,6 +142,8 @@ class RoundView(View):
     pay: str = Field(description=" | ".join(basis.name.lower() for basis in PayBasis))
     until: int | None
     audited: bool
+    warning: str | None = Field(description="What a client should know before it takes part.")
+    admission_root: str | None = Field(description="Only who joined under it may take part; null where anybody may.")
     base: str
     terms: TermsView
     launched_at: int
@@ -150,6 +172,8 @@ class RoundView(View):
             pay=state.basis.name.lower(),
             until=next_deadline(state),
             audited=federation.terms.is_audited,
+            warning=None if federation.terms.is_audited else UNAUDITED,
+            admission_root=_root(state.admission_root),
             base=str(directory_cid(state.base)),
             terms=TermsView(
                 reward_per_milli=str(terms.reward_per_milli),
@@ -179,6 +203,10 @@ class RoundView(View):
             returned=str(state.returned),
             forfeited=str(state.forfeited),
         )
+
+
+def _root(root: Hash) -> str | None:
+    return hex32(root) if any(root) else None
 
 
 def _settlement(state: RoundState) -> SettlementView | None:

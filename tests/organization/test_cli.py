@@ -122,6 +122,7 @@ def test_missing_test_data_is_refused_before_a_launch(world, tmp_path):
 def test_launch_settle_withdraw(world):
     launched = org("launch", *TERMS, "--consolidate")
     assert launched["index"] == 1 and launched["phase"] == "training" and launched["consolidates"]
+    assert launched["audited"]
     assert world.round.terms == world.terms.__class__(**{**_fields(world.terms), "consolidate": True})
     assert not org("settle")["settled"]
     train(world, "alice", "bob")

@@ -156,7 +156,14 @@ def test_unaudited_federations_are_flagged(tmp_path):
     service = Requests(create_app(MemoryChain(world.ledger), world.store))
     (listed,) = service.get("/federations").json()
     assert not listed["audited"] and "Unaudited" in listed["warning"]
-    assert service.get(f"/rounds/{hex32(world.round.id)}").json()["audited"] is False
+    round_ = service.get(f"/rounds/{hex32(world.round.id)}").json()
+    assert round_["audited"] is False and "Unaudited" in round_["warning"]
+    assert service.get(f"/federations/{hex32(world.federation_id)}/rounds").json() == [round_]
+
+
+def test_audited_rounds_carry_no_warning(service, world):
+    round_ = service.get(f"/rounds/{hex32(world.round.id)}").json()
+    assert round_["audited"] is True and round_["warning"] is None
 
 
 def test_a_round_in_training(service, world):
@@ -193,6 +200,7 @@ def test_everything_is_described(service):
         "/health",
         "/federations",
         "/federations/{federation}",
+        "/federations/{federation}/admission/{client}",
         "/federations/{federation}/rounds",
         "/rounds/{round}",
         "/rounds/{round}/updates",
