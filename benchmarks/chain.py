@@ -92,6 +92,10 @@ class MeasuredChain:
         self.node.rpc("anvil_setBalance", account.address, hex(10**24))
         return account
 
+    def keys(self, names: Sequence[str]) -> list[LocalAccount]:
+        """Return the accounts that are always ``names``'s, without money."""
+        return list(self._signers.map(key_of, names, chunksize=64))
+
     def deploy(self, name: str, sender: LocalAccount, *arguments: object) -> Contract:
         """Create the contract ``name`` of network/abi and return it."""
         file = load_contract(name)

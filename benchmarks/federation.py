@@ -13,7 +13,7 @@ from eth_account.signers.local import LocalAccount
 from eth_utils.crypto import keccak
 from web3.contract import Contract
 
-from benchmarks.chain import ONE_CALL_GAS, TRANSACTION_GAS, Call, MeasuredChain, key_of
+from benchmarks.chain import ONE_CALL_GAS, TRANSACTION_GAS, Call, MeasuredChain
 from protocol import hashing
 from protocol.merkle import MerkleTree, leaf
 from protocol.terms import RoundTerms
@@ -91,7 +91,7 @@ class World:
 
     def know(self, names: Sequence[str]) -> None:
         """Make keys for who signs, but sends nothing and is not paid."""
-        self.people |= {name: key_of(name) for name in names}
+        self.people |= dict(zip(names, self.chain.keys(names), strict=True))
 
     def address(self, name: str) -> Address:
         """Return an admitted person's address."""

@@ -46,3 +46,11 @@ def write_results(name: str, document: dict[str, Any]) -> Path:
     temporary.write_text(json.dumps(document, indent=1) + "\n")
     temporary.replace(path)
     return path
+
+
+def replace_line(path: Path, beginning: str, line: str) -> None:
+    """Put ``line`` in the place of the one line of the text file ``path`` that begins so."""
+    lines = path.read_text().splitlines()
+    (place,) = [number for number, text in enumerate(lines) if text.startswith(beginning)]
+    lines[place] = line
+    path.write_text("\n".join(lines) + "\n")
