@@ -3,14 +3,22 @@ pragma solidity 0.8.37;
 
 import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
 
-import {Merkle} from "../../contracts/libraries/Merkle.sol";
-import {Tree} from "./Tree.sol";
-import {within} from "./Vm.sol";
+import {Merkle} from "../../../contracts/libraries/Merkle.sol";
+import {Tree} from "../Tree.sol";
+import {within} from "../Vm.sol";
 
 /// @dev Our loop answers as OpenZeppelin's MerkleProof does, on every input.
 contract MerkleTest {
     function verify(bytes32[] calldata proof, bytes32 root, bytes32 leaf) external pure returns (bool) {
         return Merkle.verify(proof, root, leaf);
+    }
+
+    function verify(bytes32[] calldata siblings, uint256 first, uint256 levels, bytes32 root, bytes32 leaf)
+        external
+        pure
+        returns (bool)
+    {
+        return Merkle.verify(siblings, first, levels, root, leaf);
     }
 
     function theirs(bytes32[] calldata proof, bytes32 root, bytes32 leaf) external pure returns (bool) {
@@ -24,6 +32,21 @@ contract MerkleTest {
     function testFuzz_AnswersAsOpenZeppelin(bytes32[] calldata proof, bytes32 root, bytes32 leaf) external view {
         assert(this.verify(proof, root, leaf) == this.theirs(proof, root, leaf));
         assert(this.verify(proof, this.processed(proof, leaf), leaf));
+    }
+
+    /// @dev A proof among the siblings of other proofs is that proof.
+    function testFuzz_ASliceIsAProof(
+        bytes32[] calldata siblings,
+        uint256 first,
+        uint256 levels,
+        bytes32 root,
+        bytes32 leaf
+    ) external view {
+        first = within(first, 0, siblings.length);
+        levels = within(levels, 0, siblings.length - first);
+        bytes32[] calldata proof = siblings[first:first + levels];
+        assert(this.verify(siblings, first, levels, root, leaf) == this.theirs(proof, root, leaf));
+        assert(this.verify(siblings, first, levels, this.processed(proof, leaf), leaf));
     }
 
     function testFuzz_EveryLeafHasAProofAndNothingElse(bytes32 seed, uint256 size, uint256 chosen, bytes32 stranger)

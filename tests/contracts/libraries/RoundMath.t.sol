@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-import {PayBasis, Phase} from "../../contracts/interfaces/ITrainingRounds.sol";
-import {Payout, Payouts, Verdict} from "../../contracts/libraries/Payouts.sol";
-import {Dues, Stakes, Training} from "../../contracts/libraries/Records.sol";
-import {RoundMath} from "../../contracts/libraries/RoundMath.sol";
-import {within} from "./Vm.sol";
+import {PayBasis, Phase} from "../../../contracts/interfaces/ITrainingRounds.sol";
+import {Payout, Payouts, Verdict} from "../../../contracts/libraries/Payouts.sol";
+import {Dues, Stakes, Training} from "../../../contracts/libraries/Records.sol";
+import {RoundMath} from "../../../contracts/libraries/RoundMath.sol";
+import {within} from "../Vm.sol";
 
 /// @dev Laws of phases and money over all records that a round can have, and all times.
 contract RoundMathTest {
@@ -114,6 +114,22 @@ contract RoundMathTest {
             + (RoundMath.losesBond(phase) ? c.stakes.bond : 0);
         uint256 escrow = RoundMath.escrow(c.training, c.stakes, c.payout, c.dues);
         assert(owed + withdrawable(c, end) == escrow);
+    }
+
+    /// @dev What is paid is what was owed, less what is not paid yet.
+    function testFuzz_PaidIsOwedLessUnpaid(uint256 seed, uint256 part, bool byTime) external pure {
+        Case memory c = drawn(seed, true);
+        uint256 owed = byTime ? RoundMath.owedByTime(c.training, c.payout) : c.stakes.rewardsTotal;
+        uint256 paid = within(part, 0, owed);
+        c.payout = c.payout.withUnpaid(uint96(owed - paid));
+        if (byTime) c.payout = c.payout.withByTime();
+        assert(RoundMath.paidToClients(c.training, c.stakes, c.payout) == paid);
+    }
+
+    /// @dev What was never launched is in no phase and holds nothing.
+    function test_NothingIsNothing() external pure {
+        Case memory c;
+        assert(phaseOf(c, 1) == Phase.None && basisOf(c, 1) == PayBasis.Undecided && withdrawable(c, 1) == 0);
     }
 
     /// @dev A withdrawal takes out exactly what was withdrawable.
