@@ -63,6 +63,28 @@ def run(
     output.result(done, lambda: _rounds_table(done))
 
 
+@app.command()
+def join(
+    proof: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Your admission proof, or all clients', as JSON.")
+    ] = None,
+    listed: Annotated[
+        Path | None, typer.Option("--list", metavar="FILE", help="The organization's list: the proof is made from it.")
+    ] = None,
+    config: Config = None,
+    json_mode: Json = False,
+) -> None:
+    """Join the configured federation, once for each list, where it admits listed clients only. Safe to repeat.
+
+    Anybody may send this for anybody: where the organization did (`rondo org admit --join`), nothing is left to do.
+    """
+    from client.join import join_configured, prover_of
+    from network.console import Output
+
+    joined = join_configured(config, prover_of(proof, listed))
+    Output(json_mode).result(joined, lambda: _joined_text(joined))
+
+
 def claim(
     rounds: Annotated[
         list[str] | None,
@@ -122,10 +144,20 @@ def _payments_table(payments: list[Payment]) -> Any:
     return table
 
 
+def _joined_text(joined: dict[str, Any]) -> Any:
+    from rich.text import Text
+
+    if joined["open"]:
+        return Text("admission is open: anybody may take part, there is nothing to join")
+    done = f"joined by transaction {joined['transaction']}" if joined["transaction"] else "joined before"
+    return Text(f"{joined['account']}: {done}; it counts from round {joined['counts_from_round']}")
+
+
 def _rounds_table(document: dict[str, Any]) -> Any:
     from rich.table import Table
 
-    table = Table("round", "update", "examples", "ms", "state", "paid", title=document["account"])
+    title = document["account"] if document["audited"] else f"{document['account']} (UNAUDITED federation)"
+    table = Table("round", "update", "examples", "ms", "state", "paid", title=title)
     for row in document["rounds"]:
         paid = "-" if row["paid"] is None else row["paid"]
         table.add_row(str(row["index"]), row["update"], str(row["examples"]), str(row["millis"]), row["stage"], paid)

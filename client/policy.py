@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from protocol.admission import is_joined
 from protocol.errors import ArithmeticRefused, InvalidInput, RondoError
 from protocol.rewards import credit_millis
 from protocol.state import FederationState, RoundState
 from protocol.task import Task, check_bounds
-from protocol.types import ZERO_HASH, Address
+from protocol.types import Address, hex32
+
+JOIN = (
+    "Join with `rondo client join --list FILE` (the organization's list) or `--proof FILE` (your proof);"
+    " a running client then goes on by itself."
+)
 
 
 class RoundRefused(RondoError):
     """This client takes no part in one round; later rounds may be different."""
 
     exit_code = 76
+
+
+class NotJoined(RoundRefused):
+    """The round admits listed clients only, and this account has not joined. It still can, while the list is the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +88,26 @@ def check_round(
         examples: Examples that the account would train on; those above the task's cap do not count.
 
     Raises:
-        RoundRefused: One of these does not hold.
+        NotJoined: Nothing stands in the way but admission. RoundRefused: One of the others does not hold.
     """
     _check_windows(round_, task, audited=federation.terms.is_audited)
     try:
         check_bounds(task, round_.terms.max_updates)
     except ArithmeticRefused as error:
         _refuse(round_, error.what.rstrip("."), error.why)
-    if round_.admission_root != ZERO_HASH and (round_.admission_root, account) not in federation.joined:
-        _refuse(
-            round_,
-            f"{account} has not joined the federation",
-            "It admits listed clients only.",
-            "Ask the organization for your admission proof and join.",
-        )
     if not policy.allow_unpaid:
         _check_pay(round_, task, examples, audited=federation.terms.is_audited)
+    _check_admission(round_, federation, account)
+
+
+def admission_notice(federation: FederationState, account: Address) -> str | None:
+    """What ``account`` has to do before the next launch to take part, None where it may."""
+    if is_joined(federation, federation.admission_root, account):
+        return None
+    return (
+        f"{account} has not joined: the next round will admit only who joined under"
+        f" {hex32(federation.admission_root)}. {JOIN}"
+    )
 
 
 def pay_line(round_: RoundState) -> str:
@@ -103,6 +117,20 @@ def pay_line(round_: RoundState) -> str:
         f"{terms.reward_per_milli} base units per ms for up to {terms.max_millis} ms,"
         f" by time alone for up to {terms.time_cap_millis} ms; bond {terms.bond} base units"
     )
+
+
+def _check_admission(round_: RoundState, federation: FederationState, account: Address) -> None:
+    root = round_.admission_root
+    if is_joined(federation, root, account):
+        return
+    what = f"Round {round_.index} needs admission, and {account} has not joined"
+    if root != federation.admission_root:
+        raise NotJoined(
+            f"{what}.",
+            f"Its list, {hex32(root)}, is no longer the federation's: nobody can join under it any more.",
+            "Wait for the next round.",
+        )
+    raise NotJoined(f"{what}.", f"It admits only who joined under {hex32(root)}; nothing was trained.", JOIN)
 
 
 def _check_windows(round_: RoundState, task: Task, *, audited: bool) -> None:

@@ -19,7 +19,7 @@ from network.settings import load_settings
 from protocol.cid import directory_cid
 from protocol.errors import InvalidInput, KeyError_
 from protocol.reference import resolve_round
-from protocol.types import Address
+from protocol.types import Address, FederationId
 
 
 def run_client(
@@ -71,7 +71,7 @@ def run_client(
             "Two would train the same rounds.",
             "Stop it first, or use another account.",
         ) from None
-    return _document(worker, chain)
+    return _document(worker, chain, settings.require_federation())
 
 
 def claim_rounds(config: Path | None, references: Sequence[str]) -> tuple[Address, list[Payment], list[str]]:
@@ -98,8 +98,10 @@ def claim_rounds(config: Path | None, references: Sequence[str]) -> tuple[Addres
     return chain.account, payments, [str(problem) for problem in problems]
 
 
-def _document(worker: ClientWorker, chain: Chain) -> dict[str, Any]:
+def _document(worker: ClientWorker, chain: Chain, federation_id: FederationId) -> dict[str, Any]:
     state = chain.state()
+    federation = state.federations.get(federation_id)
+    audited = federation is not None and federation.terms.is_audited
     rows = []
     for entry in worker.outbox.entries():
         round_ = state.rounds.get(entry.round)
@@ -113,7 +115,8 @@ def _document(worker: ClientWorker, chain: Chain) -> dict[str, Any]:
                 "steps": entry.steps,
                 "millis": entry.millis,
                 "stage": str(entry.stage),
+                "audited": audited,
                 "paid": None if mine is None or mine.paid is None else str(mine.paid),
             }
         )
-    return {"account": worker.account, "rounds": rows}
+    return {"account": worker.account, "audited": audited, "rounds": rows}

@@ -18,7 +18,15 @@ from client.claims import Claimer
 from client.data import Dataset
 from client.feedback import FeedbackStore
 from client.outbox import Entry, Outbox, Stage
-from client.policy import Policy, RoundRefused, check_federation, check_round, pay_line
+from client.policy import (
+    NotJoined,
+    Policy,
+    RoundRefused,
+    admission_notice,
+    check_federation,
+    check_round,
+    pay_line,
+)
 from client.trainer import TrainingFailed, seed_of, train
 from client.update_builder import build_update
 from network.chain import Chain
@@ -33,6 +41,9 @@ from protocol.types import FederationId, RoundId, hex32
 
 # This close to the end of training less pay is better than none: the next block may be too late.
 LAST_CALL_SECONDS = 30
+
+
+UNAUDITED = "warning: unaudited: the organization's word alone decides what is paid"
 
 
 class SecondClient(RondoError):
@@ -86,6 +97,7 @@ class ClientWorker:
         self.awaiting_pay = 0  # of the rounds it worked on, those that may still pay; as of the last whole pass
         self._worked_on: set[RoundId] = set()
         self._refused: set[RoundId] = set()
+        self._not_joined: set[RoundId] = set()
         self._said: set[str] = set()
 
     def step(self) -> str | None:
@@ -214,8 +226,12 @@ class ClientWorker:
 
     def _train(self, state: State, federation: FederationState) -> str | None:
         check_federation(federation, self._policy)
+        self._say_once(None if federation.terms.is_audited else UNAUDITED)
         round_ = state.rounds[federation.rounds[-1]] if federation.rounds else None
-        if round_ is None or round_.phase is not Phase.TRAINING or round_.id in self._refused:
+        if round_ is None or round_.phase is not Phase.TRAINING:
+            self._say_once(admission_notice(federation, self.account))
+            return None
+        if round_.id in self._refused:
             return None
         entry = self.outbox.get(round_.id)
         if entry is not None and entry.belongs_to(round_):
@@ -227,6 +243,11 @@ class ClientWorker:
             task = self._artifacts.task(federation)
             check_round(round_, federation, task, self.account, len(self._dataset), self._policy)
             return self._submit(self._work(round_, task), round_)
+        except NotJoined:  # the one refusal that a client can mend while the round is open: asked again, said once
+            if round_.id in self._not_joined:
+                return None
+            self._not_joined.add(round_.id)
+            raise
         except (RoundRefused, ArtifactRefused, TrainingFailed):
             self._refused.add(round_.id)  # the same again would give the same
             raise
@@ -280,7 +301,7 @@ class ClientWorker:
         rounds = ", ".join(str(payment.index) for payment in payments)
         return f"claimed {sum(payment.amount for payment in payments)} base units for round {rounds}"
 
-    def _say_once(self, line: str) -> None:
-        if line not in self._said:
+    def _say_once(self, line: str | None) -> None:
+        if line is not None and line not in self._said:
             self._said.add(line)
             self._say(line)
