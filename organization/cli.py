@@ -217,13 +217,28 @@ def withdraw(config: Config = None, json_mode: Json = False) -> None:
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    relay: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="KEYSTORE",
+            help="Take clients' signed updates and pay their gas from this account; it needs no role.",
+        ),
+    ] = None,
+    relay_anyone: Annotated[
+        bool,
+        typer.Option("--relay-anyone", help="Pay also in rounds that admit anyone, up to their maximum of updates."),
+    ] = False,
     config: Config = None,
 ) -> None:
-    """Serve federations, rounds and reports as JSON, read-only and without a key; /docs describes it."""
+    """Serve federations, rounds and reports as JSON, read-only and without a key; /docs describes it.
+
+    With --relay it also takes the updates of clients that have no gas (`rondo client run --relay URL`) and sends them in
+    batches. What it can spend is what that account holds.
+    """
     from network.console import Output
     from organization.session import serve_forever
 
-    serve_forever(config, host, port, Output().say)
+    serve_forever(config, host, port, Output().say, relay=relay, anyone=relay_anyone)
 
 
 def _show(output: Output, view: dict[str, Any]) -> None:

@@ -1,11 +1,14 @@
-"""The organization's service: a read-only JSON view of federations, rounds and reports. It holds no key."""
+"""The organization's service: a JSON view of federations, rounds and reports, read-only and without a key.
+
+With a relay it also takes clients' signed updates; the relay's key pays gas and can do nothing else.
+"""
 
 from __future__ import annotations
 
 from threading import Lock
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -13,6 +16,9 @@ from starlette.exceptions import HTTPException
 from network.chain import Chain
 from network.store import ContentStore, fetch
 from organization.admission import Lists
+from organization.gate import Gate
+from organization.relay import NotPaidFor, Relay, RelayBusy, RelayRefused, UnknownUpdate
+from organization.relay_views import RelayedView, RelayRequest, RelayView
 from organization.views import AdmissionView, FederationView, Health, Problem, ReportView, RoundView, UpdateView
 from protocol.admission import NotAdmitted, is_joined
 from protocol.errors import (
@@ -27,7 +33,7 @@ from protocol.errors import (
 from protocol.reference import resolve_federation, resolve_round
 from protocol.replay import FederationState, RoundState, State
 from protocol.report import MAX_REPORT_BYTES, decode_report
-from protocol.types import Digest, FederationId, address, bytes32, hex32
+from protocol.types import Digest, FederationId, RoundId, address, bytes32, hex32
 
 MAX_PAGE = 1000
 
@@ -39,6 +45,10 @@ _STATUS: tuple[tuple[type[RondoError], int], ...] = (
     (UnknownFederation, 404),
     (UnknownRound, 404),
     (NotAdmitted, 404),
+    (UnknownUpdate, 404),
+    (NotPaidFor, 403),
+    (RelayBusy, 503),
+    (RelayRefused, 409),
     (InvalidInput, 400),
     (ArtifactRefused, 502),  # what the organization published is not what it must be
     (ChainError, 503),
@@ -48,6 +58,13 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The request is malformed."},
     404: {"model": Problem, "description": "There is no such thing."},
     503: {"model": Problem, "description": "The chain or the content store does not answer."},
+}
+_RELAY_PROBLEMS = _PROBLEMS | {
+    403: {"model": Problem, "description": "The relay does not pay for this client."},
+    408: {"model": Problem, "description": "The body took too long."},
+    409: {"model": Problem, "description": "The relay will not send this update: it is too late, or there is another."},
+    413: {"model": Problem, "description": "The body is too large."},
+    429: {"model": Problem, "description": "Too many requests from one source."},
 }
 _REPORT_PROBLEMS = _PROBLEMS | {502: {"model": Problem, "description": "The published report is not a report."}}
 
@@ -95,8 +112,12 @@ class _Reader:
         return self._reports[digest]
 
 
-def create_app(chain: Chain, store: ContentStore, lists: Lists | None = None) -> FastAPI:
-    """Make the service over ``chain``, which may be read-only, ``store``, and the lists of admitted clients kept here."""
+def create_app(chain: Chain, store: ContentStore, lists: Lists | None = None, relay: Relay | None = None) -> FastAPI:
+    """Make the service over ``chain``, which may be read-only, ``store``, and the lists of admitted clients kept here.
+
+    Args:
+        relay: Takes clients' updates where it is given; whoever gives it also runs it.
+    """
     app = FastAPI(
         title="Rondo",
         summary="Federations, rounds and reports, read from the chain and the content store.",
@@ -104,6 +125,9 @@ def create_app(chain: Chain, store: ContentStore, lists: Lists | None = None) ->
     )
     _add_problems(app)
     _add_routes(app, _Reader(chain, store, lists))
+    if relay is not None:
+        app.add_middleware(Gate)
+        _add_relay(app, relay)
     return app
 
 
@@ -156,6 +180,25 @@ def _add_routes(app: FastAPI, reader: _Reader) -> None:
         return reader.report(reader.round(round)[1])
 
 
+def _add_relay(app: FastAPI, relay: Relay) -> None:
+    @app.get("/relay")
+    def about() -> RelayView:
+        """Whom the relay pays for, what a client signs, the limits, and what was done so far."""
+        return RelayView.of(relay)
+
+    @app.post("/relay/updates", status_code=202, responses=_RELAY_PROBLEMS)
+    def hand_in(request: RelayRequest, response: Response) -> RelayedView:
+        """Take a signed update; a batch of them goes to the chain within seconds. The same again changes nothing."""
+        round_id, update = request.signed()
+        response.headers["Location"] = f"/relay/updates/{request.round}/{update.client}"
+        return RelayedView.of(relay.accept(round_id, update))
+
+    @app.get("/relay/updates/{round}/{client}", responses=_PROBLEMS)
+    def relayed(round: str, client: str) -> RelayedView:
+        """How far an update has come. It is forgotten when the next round begins, or the relay is started again."""
+        return RelayedView.of(relay.find(RoundId(bytes32(round)), address(client)))
+
+
 def _add_problems(app: FastAPI) -> None:
     """Every failure has the same body: what, why, do."""
 
@@ -173,7 +216,7 @@ def _add_problems(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def http_error(request: Request, error: HTTPException) -> JSONResponse:
         what = f"{request.method} {request.url.path}: {error.detail}."
-        return _problem(error.status_code, what, "The service only reads.", "See /docs for what there is.")
+        return _problem(error.status_code, what, "The service has no such request.", "See /docs for what there is.")
 
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Exception) -> JSONResponse:

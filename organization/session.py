@@ -6,9 +6,11 @@ import json
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 from network.chain import Chain
@@ -21,6 +23,7 @@ from organization.evaluation import load_held_out
 from organization.federation import BURN_ADDRESS, create_federation, name_auditors
 from organization.launch import check_organization, launch_round
 from organization.money import recover
+from organization.relay import Relay
 from organization.settle import Evaluator
 from organization.status import federation_view, round_view
 from organization.worker import OrganizationWorker
@@ -34,6 +37,8 @@ from protocol.terms import RoundTerms
 from protocol.types import ZERO_HASH, FederationId, Hash, RoundId, bytes32, hex32
 
 Say = Callable[[str], None]
+
+MOST_CONNECTIONS = 512
 
 
 def create_from_files(
@@ -221,14 +226,25 @@ def withdraw_all(config: Path | None, say: Say) -> dict[str, Any]:
     return {"transactions": done, "returned_in_all": str(returned)}
 
 
-def serve_forever(config: Path | None, host: str, port: int, say: Say) -> None:
-    """Serve the JSON views until a signal comes. Raises: InvalidInput where it cannot listen there."""
+def serve_forever(
+    config: Path | None, host: str, port: int, say: Say, *, relay: Path | None = None, anyone: bool = False
+) -> None:
+    """Serve the JSON views until a signal comes, and relay clients' updates at the cost of the keystore ``relay``.
+
+    Raises:
+        InvalidInput: It cannot listen there, or words contradict each other.
+        SettingsError, KeyError_, ChainError: The outside does not work as configured.
+    """
     import uvicorn
 
     from organization.service import create_app
 
+    if anyone and relay is None:
+        raise InvalidInput("--relay-anyone needs a relay.", "Nobody would pay.", "Name its keystore with --relay.")
     settings = load_settings(config)
-    app = create_app(open_chain(settings, with_key=False), open_content(settings), Lists(settings.home))
+    sender = None if relay is None else _open_relay(settings, relay, anyone=anyone, say=say)
+    chain, store = open_chain(settings, with_key=False), open_content(settings)
+    app = create_app(chain, store, Lists(settings.home), sender)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family)
@@ -238,7 +254,42 @@ def serve_forever(config: Path | None, host: str, port: int, say: Say) -> None:
         bound = listening.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         say(f"http://{shown}:{bound}")
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+        # Beyond so many connections new ones are answered 503, so that slow ones cannot fill the memory.
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", limit_concurrency=MOST_CONNECTIONS))
+        with _running(sender, settings.poll_seconds):
+            server.run(sockets=[listening])
+
+
+def _open_relay(settings: Settings, keystore: Path, *, anyone: bool, say: Say) -> Relay:
+    """The relay of the configured federation, over a connection of its own: readers of the service cannot hold it up."""
+    federation = settings.require_federation()
+    chain = open_chain(settings.model_copy(update={"keystore": keystore.expanduser()}), with_key=True)
+    found = resolve_federation(chain.state(), federation)
+    relay = Relay(chain, federation, anyone=anyone, say=say)
+    if relay.account == found.organization:
+        say("warning: the relay's key is the organization's own; one that holds gas money and nothing else is safer")
+    if anyone:
+        say("warning: the relay pays for anyone in rounds of open admission, up to each round's maximum of updates")
+    elif found.admission_root == ZERO_HASH:
+        say("warning: admission is open, and the relay pays for admitted clients only; --relay-anyone pays for all")
+    say(f"relay: {relay.account} pays for updates of {hex32(federation)}")
+    return relay
+
+
+@contextmanager
+def _running(relay: Relay | None, poll_seconds: float) -> Iterator[None]:
+    """Run the relay beside the service. What it has not sent when the service ends, its clients send themselves."""
+    if relay is None:
+        yield
+        return
+    stopped = Event()
+    thread = Thread(target=relay.run, args=(stopped, min(poll_seconds, 1.0)), name="relay", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join(timeout=5)
 
 
 def parse_indices(text: str) -> frozenset[int]:
