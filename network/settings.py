@@ -56,6 +56,8 @@ class Settings(BaseSettings):
         keystore: This role's key file.
         home: Directory of this role's own files.
         poll_seconds: How often a worker looks at the chain.
+        relay_margin_seconds: Chain seconds before the end of training from which on a client that uses a relay sends
+            its own transaction where its update is not on chain.
     """
 
     model_config = SettingsConfigDict(env_prefix="RONDO_", frozen=True, extra="forbid", validate_default=True)
@@ -70,6 +72,7 @@ class Settings(BaseSettings):
     keystore: PathSetting | None = None
     home: PathSetting = Path("~/.rondo")
     poll_seconds: float = Field(default=1.0, gt=0, le=3600)
+    relay_margin_seconds: int = Field(default=120, ge=1, le=90 * 86400)
 
     @classmethod
     def settings_customise_sources(
