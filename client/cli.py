@@ -40,6 +40,13 @@ def run(
         bool, typer.Option("--allow-unpaid", help="Accept rounds whose terms can pay nothing.")
     ] = False,
     no_claim: Annotated[bool, typer.Option("--no-claim", help="Leave pay to `rondo claim`.")] = False,
+    relay: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Hand updates to this relay, which pays the gas; own transaction relay_margin_seconds before the deadline.",
+        ),
+    ] = None,
     config: Config = None,
     json_mode: Json = False,
 ) -> None:
@@ -58,6 +65,7 @@ def run(
         rounds=rounds,
         once=once,
         claims=not no_claim,
+        relay=relay,
         say=output.say,
     )
     output.result(done, lambda: _rounds_table(done))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from client.policy import RoundRefused
 from client.trainer import TrainingFailed, TrainingStopped
-from client.worker import ClientWorker
+from client.worker import ClientWorker, NoFallback
 from protocol.errors import (
     ArtifactRefused,
     BlockCorrupt,
@@ -31,7 +31,7 @@ def run_worker(
 ) -> None:
     """Step ``worker`` until it is done with its rounds, their pay included, or ``stopped()`` says so.
 
-    A refused round is said and passed over; a node or store that does not answer is said once and asked again.
+    A refused round is said and passed over, as is one that neither a relay nor the account pays for; a node or store that does not answer is said once and asked again.
 
     Raises:
         RondoError: Anything that waiting does not mend: the federation is refused, the data do not fit, no gas money.
@@ -43,7 +43,7 @@ def run_worker(
             trouble = ""
         except TrainingStopped:
             return
-        except (RoundRefused, ArtifactRefused, TrainingFailed) as refusal:
+        except (RoundRefused, ArtifactRefused, TrainingFailed, NoFallback) as refusal:
             done = str(refusal)
         except _PASSING as error:
             done = None

@@ -11,6 +11,7 @@ from client.claims import Claimer, Payment
 from client.data import load_dataset
 from client.loop import run_worker
 from client.policy import Policy
+from client.relay import Handover, Relay
 from client.worker import ClientWorker
 from network.chain import Chain
 from network.files import make_directory
@@ -30,6 +31,7 @@ def run_client(
     rounds: int,
     once: bool,
     claims: bool,
+    relay: str | None = None,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Run one account's client; returns a document of the rounds it took part in, now and before.
@@ -41,6 +43,7 @@ def run_client(
     from filelock import FileLock, Timeout
 
     settings = load_settings(config)
+    handover = None if relay is None else Handover(Relay(relay), settings.relay_margin_seconds)
     dataset = load_dataset(data)
     chain, store = open_chain(settings, with_key=True), open_content(settings)
     stopped = stop_on_signal()
@@ -55,6 +58,7 @@ def run_client(
         policy,
         rounds=rounds,
         claims=claims,
+        relay=handover,
         say=say,
         should_stop=stopped,
     )

@@ -1,6 +1,6 @@
 """The client's worker. Every pass reads the chain, finds the one next thing to do, and does it.
 
-    train -> write to the outbox -> commit the digest -> (training closes) -> publish the bytes -> (round is decided)
+    train -> write to the outbox -> commit the digest (or have a relay do it) -> (training closes) -> publish the bytes -> (round is decided)
     -> keep or restore the residual -> claim
 
 Nothing is remembered between passes but what the outbox and the chain hold, so a pass may die anywhere and the next
@@ -27,12 +27,20 @@ from client.policy import (
     check_round,
     pay_line,
 )
+from client.relay import Handover, RelayFailed
 from client.trainer import TrainingFailed, seed_of, train
 from client.update_builder import build_update
 from network.chain import Chain
 from network.store import ContentStore, publish
 from protocol.cid import directory_cid
-from protocol.errors import ArtifactRefused, KeyError_, NotCanonical, RondoError, TransactionReverted
+from protocol.errors import (
+    ArtifactRefused,
+    InsufficientFunds,
+    KeyError_,
+    NotCanonical,
+    RondoError,
+    TransactionReverted,
+)
 from protocol.reference import resolve_federation
 from protocol.state import FederationState, RoundState, State
 from protocol.task import Feedback, Task
@@ -44,6 +52,10 @@ LAST_CALL_SECONDS = 30
 
 
 UNAUDITED = "warning: unaudited: the organization's word alone decides what is paid"
+
+
+class NoFallback(InsufficientFunds):
+    """The relay failed a client that cannot pay for its own transaction."""
 
 
 class SecondClient(RondoError):
@@ -62,6 +74,7 @@ class ClientWorker:
         policy: What the owner agreed to.
         rounds: Take part in this many rounds, 0 in all.
         claims: Whether pay is claimed as soon as it is due.
+        relay: Where updates are handed in instead of sent, and when not to wait for it any longer; None sends at once.
         say: Takes one line of news that is not the result of a pass.
         should_stop: Asked between training steps.
 
@@ -80,6 +93,7 @@ class ClientWorker:
         *,
         rounds: int = 0,
         claims: bool = True,
+        relay: Handover | None = None,
         say: Callable[[str], None] = lambda line: None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -88,7 +102,7 @@ class ClientWorker:
         self.account = chain.account
         self._chain, self._store, self._federation, self._dataset = chain, store, federation, dataset
         self._home = home / federation.hex() / self.account
-        self._policy, self._rounds, self._claims = policy, rounds, claims
+        self._policy, self._rounds, self._claims, self._relay = policy, rounds, claims, relay
         self._say, self._should_stop = say, should_stop
         self._artifacts = Artifacts(store, chain.chain_id, chain.contract)
         self._claimer = Claimer(chain, self._artifacts, self.account)
@@ -98,6 +112,8 @@ class ClientWorker:
         self._worked_on: set[RoundId] = set()
         self._refused: set[RoundId] = set()
         self._not_joined: set[RoundId] = set()
+        self._handed_in: set[RoundId] = set()
+        self._unpaid: set[RoundId] = set()  # neither relayed nor paid for by the account
         self._said: set[str] = set()
 
     def step(self) -> str | None:
@@ -107,6 +123,7 @@ class ClientWorker:
             RoundRefused, ArtifactRefused, TrainingFailed: This client takes no part in the running round; call again for the next.
             InvalidInput: The federation is not one that the owner agreed to, or the data do not fit its model.
             SecondClient: Another process commits updates with this account.
+            NoFallback: Neither the relay nor the account pays for the update; said once, and tried until training closes.
             ChainError, ContentError: The outside fails; calling again goes on where this pass ended.
             TrainingStopped: ``should_stop`` said so.
         """
@@ -154,6 +171,8 @@ class ClientWorker:
                 "Another process uses the same key, with another home.",
                 "Run one client for each account.",
             )
+        if entry.round in self._handed_in:
+            self._say_once(f"round {entry.index}: {directory_cid(entry.digest)} is on chain, {mine.millis} ms")
         return self._publish(entry) if round_.training_closed_at is not None else None
 
     def _submit(self, entry: Entry, round_: RoundState) -> str | None:
@@ -165,8 +184,47 @@ class ClientWorker:
         except NotCanonical as error:
             self.outbox.discard(entry)
             return f"round {entry.index}: {error.what} Training again"
+        if self._relay is None or millis < entry.millis or self._chain.now() >= self._relay.own_from(round_):
+            return self._commit(entry, round_, millis)
+        return self._hand_in(entry, round_, self._relay)
+
+    def _hand_in(self, entry: Entry, round_: RoundState, relay: Handover) -> str | None:
+        """Let the relay send the update. Whether it did is read on chain; its word is only shown."""
+        if not relay.is_due(round_, self._chain.now()):
+            return None
+        update = self._chain.sign_update(round_, entry.digest, entry.millis)
+        own = f"own transaction from chain second {relay.own_from(round_)}"
+        try:
+            said = relay.hand_in(round_, update)
+        except RelayFailed as error:
+            self._say_once(f"round {entry.index}: {error} Trying again; {own}")
+            return None
+        if entry.round in self._handed_in:
+            self._say_once(f"round {entry.index}: the relay says {said}; {own}")
+            return None
+        self._handed_in.add(entry.round)
+        cid = directory_cid(entry.digest)
+        return (
+            f"round {entry.index}: handed {cid} to the relay, {entry.examples} examples, {entry.millis} ms;"
+            f" it says {said}; {own}"
+        )
+
+    def _commit(self, entry: Entry, round_: RoundState, millis: int) -> str | None:
         try:
             self._chain.submit_update(entry.round, entry.digest, millis)
+        except InsufficientFunds as error:
+            if self._relay is None:
+                raise
+            done = self._hand_in(entry, round_, self._relay)  # late, but all that is left
+            if done is not None or entry.round in self._unpaid:
+                return done
+            self._unpaid.add(entry.round)
+            raise NoFallback(
+                f"Round {entry.index}: the relay has not put the update on chain, and the account cannot pay for its own"
+                " transaction.",
+                error.what,
+                f"Send gas money to {self.account} before chain second {round_.training_ends}; both are tried until then.",
+            ) from error
         except TransactionReverted as error:
             if error.name not in ("AlreadySubmitted", "WrongPhase", "RoundFull"):
                 raise

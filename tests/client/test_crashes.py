@@ -19,17 +19,22 @@ import client.outbox
 import client.worker
 from client.outbox import Stage
 from client.policy import Policy
+from client.relay import Handover
 from client.trainer import Trained, train
 from client.worker import ClientWorker
 from network import files
+from network.memory_chain import MemoryChain
 from network.store import fetch
 from protocol.events import RewardPaid
 from protocol.model import Model
+from protocol.state import RoundState
 from protocol.task import Task, Training
+from protocol.terms import SignedUpdate
 from protocol.types import RoundId
 from protocol.update import decode_update
 from tests.client.conftest import blobs
-from tests.client.world import ALICE, CAROL, LIMIT, World, steps
+from tests.client.world import ALICE, CAROL, LIMIT, MALLORY, World, steps
+from tests.network.chain_world import address_of, key_of
 
 pytestmark = pytest.mark.slow
 
@@ -75,16 +80,31 @@ class Fused:
         return self._fuse.wrap(value) if callable(value) else value
 
 
+class Relayer:
+    """A relay that sends at once. It knows nothing of what it sent before, as after a kill of its own."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def hand_in(self, round_: RoundState, update: SignedUpdate) -> str:
+        self.world.chain(MALLORY).submit_updates(round_.id, [update])
+        return "submitted"
+
+
 class Scenario:
     """One round of alice's, in which she is started again whenever she dies."""
 
-    def __init__(self, model: Model, home: Path, fuse: Fuse, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, model: Model, home: Path, fuse: Fuse, monkeypatch: pytest.MonkeyPatch, relayed: bool = False
+    ) -> None:
         self.world, self.home, self.fuse = World(TASK, model), home, fuse
+        self.account = address_of("alice") if relayed else ALICE
+        self.relay: Any = Fused(Relayer(self.world), fuse) if relayed else None
         self.trainings = 0
         for module in (client.outbox, client.feedback):
             monkeypatch.setattr(module, "write_atomic", fuse.wrap(files.write_atomic))
         monkeypatch.setattr(client.worker, "train", self._train)
-        self.chain = Fused(self.world.chain(ALICE), fuse)
+        self.chain = Fused(MemoryChain(self.world.ledger, self.account, key_of("alice")), fuse)
         self.store = Fused(self.world.store, fuse)
 
     def _train(self, base: Model, *arguments: Any, **more: Any) -> Trained:
@@ -94,7 +114,15 @@ class Scenario:
         return TRAINED["one"]
 
     def alice(self) -> ClientWorker:
-        return ClientWorker(self.chain, self.store, self.world.federation, DATA, self.home, POLICY)  # type: ignore[arg-type]
+        return ClientWorker(
+            self.chain,  # type: ignore[arg-type]
+            self.store,  # type: ignore[arg-type]
+            self.world.federation,
+            DATA,
+            self.home,
+            POLICY,
+            relay=self.relay and Handover(self.relay, 60),
+        )
 
     def run_until_idle(self) -> None:
         while True:
@@ -120,24 +148,27 @@ class Scenario:
 TRAINED: dict[str, Trained] = {}
 
 
-def calls_of_a_quiet_life(model: Model, home: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, bytes]:
+def calls_of_a_quiet_life(
+    model: Model, home: Path, monkeypatch: pytest.MonkeyPatch, relayed: bool
+) -> tuple[int, bytes]:
     fuse = Fuse(None, after=False)
-    scenario = Scenario(model, home, fuse, monkeypatch)
+    scenario = Scenario(model, home, fuse, monkeypatch, relayed)
     scenario.play()
-    return fuse.calls, (home / scenario.world.federation.hex() / ALICE / "residual.npz").read_bytes()
+    return fuse.calls, (home / scenario.world.federation.hex() / scenario.account / "residual.npz").read_bytes()
 
 
+@pytest.mark.parametrize("relayed", [False, True], ids=["own", "relayed"])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_client_may_die_anywhere(
-    softmax_regression: Callable[[], Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool
+    softmax_regression: Callable[[], Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool, relayed: bool
 ) -> None:
     monkeypatch.setattr(files.os, "fsync", lambda handle: None)  # a kill loses no page cache, and this test kills only
     model = softmax_regression()
-    total, residual = calls_of_a_quiet_life(model, tmp_path / "quiet", monkeypatch)
+    total, residual = calls_of_a_quiet_life(model, tmp_path / "quiet", monkeypatch, relayed)
     assert total > 30
     for at in range(1, total + 1):
         home = tmp_path / str(at)
-        scenario = Scenario(model, home, Fuse(at, after=after), monkeypatch)
+        scenario = Scenario(model, home, Fuse(at, after=after), monkeypatch, relayed)
         round_id = scenario.play()
         check_the_end(scenario, round_id, home, residual, f"killed at call {at}")
 
@@ -145,15 +176,15 @@ def test_a_client_may_die_anywhere(
 def check_the_end(scenario: Scenario, round_id: RoundId, home: Path, residual: bytes, when: str) -> None:
     world = scenario.world
     assert scenario.fuse.burnt, when
-    [submission] = world.submissions(ALICE)
+    [submission] = world.submissions(scenario.account)
     update = decode_update(fetch(world.store, submission.digest, LIMIT))
-    assert (update.author, update.round) == (ALICE, round_id), when
+    assert (update.author, update.round) == (scenario.account, round_id), when
     payments = [one.event for one in world.ledger.logs if isinstance(one.event, RewardPaid)]
-    assert [(payment.client, payment.amount > 0) for payment in payments] == [(ALICE, True)], when
+    assert [(payment.client, payment.amount > 0) for payment in payments] == [(scenario.account, True)], when
     [entry] = scenario.alice().outbox.entries()
     assert entry.stage is Stage.MERGED, when
     assert entry.digest == submission.digest, when
-    assert (home / world.federation.hex() / ALICE / "residual.npz").read_bytes() == residual, when
+    assert (home / world.federation.hex() / scenario.account / "residual.npz").read_bytes() == residual, when
     # Only a death before the record was written costs a second training.
     assert scenario.trainings <= 2, when
 
