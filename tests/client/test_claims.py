@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,8 +20,10 @@ from network.chain import ClientClaims, Receipt
 from network.memory_chain import MemoryChain
 from network.memory_ledger import MemoryLedger
 from network.memory_store import MemoryStore
+from network.node import LocalNode
 from network.store import publish
 from protocol.errors import ChainUnavailable, InsufficientFunds, TransactionReverted
+from protocol.events import RewardsPaid
 from protocol.hashing import round_id
 from protocol.report import Derived, Statement, UpdateVerdict, derived_hash, encode_report
 from protocol.rewards import rewards_tree
@@ -30,6 +32,8 @@ from protocol.task import Task, encode_task
 from protocol.terms import FederationTerms, PayBasis, Settlement
 from protocol.types import ZERO_HASH, Address, Digest, FederationId, Hash, RoundId, address, hex32
 from tests.client.world import ACME, ALICE, BOB, FORFEITS, TERMS, TOKEN
+from tests.network.chain_game import Game
+from tests.network.chain_world import EvmWorld, address_of
 
 OTHER_TOKEN = address("0x" + "9" * 40)
 MILLIS = 100
@@ -374,6 +378,60 @@ def test_a_problem_that_may_pass_leaves_the_round_open(rounds: Rounds) -> None:
     rounds.settle(round_id, (ALICE, 5), publish_report=False)
     rounds.claim()
     assert not rounds.claimer.is_settled(rounds.state().rounds[round_id])
+
+
+# --- on the contract itself ---
+
+
+class Settled:
+    """What `Artifacts` finds where every report is published: the rewards of each round."""
+
+    def __init__(self) -> None:
+        self.found: dict[RoundId, list[tuple[Address, int]]] = {}
+
+    def rewards(self, round_: Any, federation: Any) -> list[tuple[Address, int]]:
+        return self.found[round_.id]
+
+
+@pytest.fixture
+def node() -> Iterator[LocalNode]:
+    with LocalNode(block_time=None) as running:
+        yield running
+
+
+@pytest.mark.node
+def test_a_client_gets_all_its_pay_in_one_transaction_of_bounded_gas(node: LocalNode) -> None:
+    """Seven rounds of 100 rewarded clients, every third by time, and one whose rewards are more than it can pay."""
+    world = EvmWorld(node)
+    game, settled, alice = Game(world, audited=False), Settled(), address_of("alice")
+    others = [address(f"0x{number:040x}") for number in range(1, 100)]
+    owed, poisoned = 0, 2
+    for index in range(1, 8):
+        game.launch(challenge_seconds=0)
+        game.train(alice=1_000)
+        amount = 3_001 if index == poisoned else index  # alice's record is worth 3,000
+        settled.found[game.round] = [(alice, amount), *((other, 1) for other in others)]
+        if index % 3 == 0:
+            world.advance_to(game.state.settlement_ends)
+            owed += 3_000
+            continue
+        tree = rewards_tree(game.round, settled.found[game.round])
+        game.acme.settle(game.round, replace(game.settlement({}), rewards_root=tree.root, rewards_total=amount + 99))
+        owed += 0 if index == poisoned else index
+    chain = world.chain("alice")
+    claimer = Claimer(chain, settled, alice)  # type: ignore[arg-type]
+    state = chain.state()
+    due = claimer.due(state, state.rounds)
+    assert claimer.take(due, state.now) == due and len(due) == 6
+    assert world.balance(alice) == owed
+    [log] = [log for log in chain.logs() if isinstance(log.event, RewardsPaid)]
+    assert len(log.event.payments) == 6
+    once = 21_000 + 45_000  # the transaction's own, and one transfer to an address that held nothing
+    assert chain.gas_used(log.transaction) - once < sum(payment.gas for payment in due)
+    [problem] = claimer.problems.values()
+    assert isinstance(problem, ClaimRefused) and "Round 2" in str(problem)
+    assert claimer.due(chain.state(), [one for one in state.rounds if state.rounds[one].index != poisoned]) == []
+    world.check()
 
 
 # --- rondo claim ---
