@@ -12,8 +12,8 @@ from protocol.task import Task, check_bounds
 from protocol.types import Address, hex32
 
 JOIN = (
-    "Join with `rondo client join --list FILE` (the organization's list) or `--proof FILE` (your proof);"
-    " a running client then goes on by itself."
+    "Join with `rondo client join --list FILE` (the organization's list) or `--proof FILE` (your proof), or have the"
+    " organization do it (`rondo org admit FILE --join`); a running client then goes on by itself."
 )
 
 
