@@ -34,6 +34,10 @@ def artifact() -> dict[str, Any]:
     return document
 
 
+def broken(records: dict[str, Any]) -> set[str]:
+    return {name for name, record in records.items() if not record["holds"]}
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_every_operation_is_there(gas: dict[str, Any], operation: str) -> None:
     for size in SIZES:
@@ -77,7 +81,7 @@ def test_the_limits_hold(gas: dict[str, Any]) -> None:
         "round_total_batched": 6_200_000,
         "round_total_batched_own_claims": 6_200_000,
     }
-    assert all(limit["holds"] for limit in gas["limits"].values())
+    assert broken(gas["limits"]) == set()
 
 
 @pytest.mark.parametrize(
@@ -100,7 +104,7 @@ def test_a_broken_limit_is_said(gas: dict[str, Any], path: tuple[str, ...], limi
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] += 10_000_000
-    assert [name for name, record in limits(dearer).items() if not record["holds"]] == [limit]
+    assert broken(limits(dearer)) == broken(gas["limits"]) | {limit}
 
 
 def test_the_conditions_are_stated(gas: dict[str, Any]) -> None:
