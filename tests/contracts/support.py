@@ -69,16 +69,38 @@ def _spelled(value):
     return value.lower() if isinstance(value, str) else str(value)  # addresses come without their checksum
 
 
+# What tests have asserted with all of its values, by name; test_completeness.py looks whether anything is missing.
+ASSERTED_ERRORS, ASSERTED_EVENTS = {}, {}
+
+
 @contextmanager
 def refused(name, *arguments):
     """Expect the custom error ``name`` with exactly these arguments, as brownie spells them: "Name: a, b"."""
     spelled = f"{name}: " + ", ".join(_spelled(plain(argument)) for argument in arguments)
+    with _reverted(spelled):
+        yield
+    ASSERTED_ERRORS.setdefault(name, []).append(arguments)
+
+
+def failed(message=None):
+    """Expect a revert that is no custom error: ``message`` is its reason or brownie's word for a panic, None none."""
+    return _reverted(message)
+
+
+@contextmanager
+def _reverted(message):
     try:
         yield
     except brownie.exceptions.VirtualMachineError as error:
-        assert error.revert_msg == spelled
+        assert error.revert_msg == message
     else:
-        raise AssertionError(f"nothing was refused; expected {spelled}")
+        raise AssertionError(f"nothing was refused; expected {message}")
+
+
+def assert_answered(answer, name):
+    """Assert that ``answer``, what a call inside a transaction returned, is the custom error ``name`` without values."""
+    assert plain(answer) == keccak(text=f"{name}()")[:4]
+    ASSERTED_ERRORS.setdefault(name, []).append(())
 
 
 def assert_events(transaction, *expected):
@@ -89,6 +111,8 @@ def assert_events(transaction, *expected):
         if event.name not in ("Transfer", "Approval")
     ]
     assert actual == [(name, {key: plain(value) for key, value in values.items()}) for name, values in expected]
+    for name, values in expected:
+        ASSERTED_EVENTS.setdefault(name, []).append(values)
 
 
 def now():
@@ -112,6 +136,18 @@ def mine_at(timestamp):
 def digest_of(client):
     """Return a digest that only this client posts."""
     return keccak(text=f"update of {plain(client)}")
+
+
+def client_claims(client, *items):
+    """Return one element of `claimBatch`: ``items`` are (index of the round, amount, proof), or an index by time."""
+    items = [item if isinstance(item, tuple) else (item, 0, []) for item in items]
+    words = [(index << 104) | (len(proof) << 96) | amount for index, amount, proof in items]
+    return (client, words, [sibling for _, _, proof in items for sibling in proof])
+
+
+def payment(index, basis, amount):
+    """Return one payment of the event RewardsPaid."""
+    return (index << 104) | (int(basis) << 96) | amount
 
 
 def rewards_tree(round, rewards):
@@ -146,8 +182,15 @@ class Result:
     def claim(self, client):
         """The arguments of ``claim``."""
         amount = self.rewards[client]
-        leaf = merkle.leaf(self.round, plain(client), amount)
-        return (self.round, client, amount, list(self.tree.proof(leaf)))
+        return (self.round, client, amount, self.proof(client))
+
+    def proof(self, client):
+        leaf = merkle.leaf(self.round, plain(client), self.rewards[client])
+        return list(self.tree.proof(leaf))
+
+    def item(self, client, index=1):
+        """One item of `client_claims`, where the round is the federation's ``index``-th."""
+        return (index, self.rewards[client], self.proof(client))
 
 
 class World:

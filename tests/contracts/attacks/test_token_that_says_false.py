@@ -5,7 +5,7 @@ Verdict: refused. A false answer reverts the whole call, and the client can clai
 """
 
 import pytest
-from support import ETHER, RATE, refused
+from support import ETHER, RATE, client_claims, refused
 
 
 @pytest.fixture
@@ -23,12 +23,13 @@ def test_a_launch_without_escrow_is_refused(world, false_token, mallory):
 
 
 def test_a_client_is_not_marked_as_paid(world, rounds, false_token, alice, mallory):
-    round = world.trained(world.federation(token=false_token), [alice])
+    federation = world.federation(token=false_token)
+    round = world.trained(federation, [alice])
     world.close_settlement(round)
     false_token.refuse(True, {"from": mallory})
     for attempt in (
         lambda: rounds.claimByTime(round, alice, {"from": alice}),
-        lambda: rounds.claimBatch([(round, alice, 0, [])], {"from": alice}),
+        lambda: rounds.claimBatch(federation, [client_claims(alice, 1)], {"from": alice}),
         lambda: rounds.withdraw(round, {"from": alice}),
         lambda: rounds.forfeit(round, {"from": alice}),
     ):
