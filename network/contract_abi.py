@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -18,17 +19,27 @@ from protocol.types import address
 
 @dataclass(frozen=True)
 class ContractFile:
-    """One contract: its ABI as JSON, and its creation bytecode."""
+    """One contract as the compiler left it.
+
+    Attributes:
+        abi: Its ABI as JSON.
+        bytecode: Its creation bytecode in hex.
+        runtime: The code that a deployment has, with zeros where its immutables go.
+        immutables: Where in ``runtime`` the 32 bytes of each immutable begin, by its name in the source.
+    """
 
     abi: list[dict[str, Any]]
     bytecode: str
+    runtime: bytes
+    immutables: Mapping[str, tuple[int, ...]]
 
 
 @cache
 def load_contract(name: str) -> ContractFile:
     """Return the contract ``name`` of ``network/abi``."""
     document = json.loads(files("network.abi").joinpath(f"{name}.json").read_text())
-    return ContractFile(document["abi"], document["bytecode"])
+    places = {name: tuple(starts) for name, starts in document["immutables"].items()}
+    return ContractFile(document["abi"], document["bytecode"], bytes.fromhex(document["runtime"][2:]), places)
 
 
 def entries(abi: list[dict[str, Any]], kind: str) -> dict[bytes, dict[str, Any]]:

@@ -1,10 +1,11 @@
-"""Write network/abi/*.json (ABI, creation bytecode, compiler settings), which the running system uses instead of solc.
+"""Write network/abi/*.json (ABI, bytecode, compiler settings), which the running system uses instead of solc.
 
     python scripts/write_abi.py            # write
     python scripts/write_abi.py --check    # exit 1 where a file is not what the sources compile to
 
 Needs the compiler of `node scripts/install_solc.mjs` and nothing but Python's standard library. The settings are those
-of foundry.toml, and the bytecode carries no hash of its sources, so that a comment does not change it.
+of foundry.toml, and the bytecode carries no hash of its sources, so that a comment does not change it. Beside the
+creation bytecode stands the code that a deployment has on chain, with zeros where its immutables go, and where they go.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ CONTRACTS = {
     "TrainingRounds": "contracts/TrainingRounds.sol",
     "TestToken": "contracts/testing/TestToken.sol",
 }
+OUTPUTS = ["abi", "evm.bytecode.object", "evm.deployedBytecode.object", "evm.deployedBytecode.immutableReferences"]
 
 
 def compiler_settings() -> dict[str, Any]:
@@ -45,7 +47,7 @@ def compile_contracts() -> dict[str, str]:
     request = {
         "language": "Solidity",
         "sources": {path: {"content": (ROOT / path).read_text()} for path in CONTRACTS.values()},
-        "settings": {**settings, "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object"]}}},
+        "settings": {**settings, "outputSelection": {"*": {"*": OUTPUTS, "": ["ast"]}}},
     }
     done = subprocess.run(
         [solc, "--standard-json"], input=json.dumps(request), capture_output=True, text=True, check=True, cwd=ROOT
@@ -55,12 +57,45 @@ def compile_contracts() -> dict[str, str]:
     if refused:
         raise SystemExit("\n".join(refused))
     compiler = {"name": "solc", "version": solc.name.removeprefix("solc-v"), **settings}
+    variables = variable_names(output["sources"])
     texts = {}
     for name, path in CONTRACTS.items():
         built = output["contracts"][path][name]
-        artifact = {"abi": built["abi"], "bytecode": "0x" + built["evm"]["bytecode"]["object"], "compiler": compiler}
+        artifact = {
+            "abi": built["abi"],
+            "bytecode": "0x" + built["evm"]["bytecode"]["object"],
+            "compiler": compiler,
+            "immutables": immutables(built["evm"]["deployedBytecode"]["immutableReferences"], variables),
+            "runtime": "0x" + built["evm"]["deployedBytecode"]["object"],
+        }
         texts[f"{name}.json"] = json.dumps(artifact, indent=1, sort_keys=True) + "\n"
     return texts
+
+
+def variable_names(sources: dict[str, Any]) -> dict[int, str]:
+    """Return the names of all variables by the ids that this compilation gave them."""
+    names: dict[int, str] = {}
+    waiting: list[Any] = [source["ast"] for source in sources.values()]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if node.get("nodeType") == "VariableDeclaration":
+                names[node["id"]] = node["name"]
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
+    return names
+
+
+def immutables(references: dict[str, list[dict[str, int]]], variables: dict[int, str]) -> dict[str, list[int]]:
+    """Return where each immutable's 32 bytes begin in the runtime code, by its name: ids change with every edit."""
+    places: dict[str, list[int]] = {}
+    for id, uses in references.items():
+        name = variables[int(id)]
+        if name in places or any(use["length"] != 32 for use in uses):
+            raise SystemExit(f"The immutable {name} is not one word, or two have its name.")
+        places[name] = sorted(use["start"] for use in uses)
+    return places
 
 
 def _is_ours(error: dict[str, Any]) -> bool:
