@@ -10,6 +10,8 @@
     │   ├── InsufficientFunds       77  no gas money or no tokens
     │   ├── UnknownFederation       66
     │   ├── UnknownRound            66
+    │   ├── ForeignContract         65  the code at an address is not this version's contract
+    │   ├── DeploymentFailed        76  the chain did not create the contract
     │   └── TransactionReverted     76  the contract said no, by a named custom error
     ├── ContentError                69
     │   ├── BlockMissing            69  nobody has the block
@@ -98,6 +100,18 @@ class UnknownRound(ChainError):
     """The contract knows no such round."""
 
     exit_code = 66
+
+
+class ForeignContract(ChainError):
+    """The code at an address is not that of this version's contract."""
+
+    exit_code = 65
+
+
+class DeploymentFailed(ChainError):
+    """The chain did not create the contract."""
+
+    exit_code = 76
 
 
 class TransactionReverted(ChainError):

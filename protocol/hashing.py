@@ -98,6 +98,16 @@ def witness(auditor: Address, round: RoundId, merge_digest: Hash) -> Hash:
     return _hash(["address", "bytes32", "bytes32"], [auditor, round, merge_digest])
 
 
+def domain_separator(chain_id: int, contract: Address) -> Hash:
+    """Return the EIP-712 domain separator: what binds a signature to one contract on one chain."""
+    domain_type = b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
+    name, version = keccak(DOMAIN_NAME.encode()), keccak(DOMAIN_VERSION.encode())
+    return _hash(
+        ["bytes32", "bytes32", "bytes32", "uint256", "address"],
+        [keccak(domain_type), name, version, chain_id, contract],
+    )
+
+
 def update_typed_data(
     chain_id: int,
     contract: Address,
@@ -151,14 +161,8 @@ def update_typed_data_hash(
     millis: int,
 ) -> Hash:
     """Return the EIP-712 digest of `update_typed_data`: keccak256(0x1901 || domain separator || struct hash)."""
-    domain_type = b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-    name, version = keccak(DOMAIN_NAME.encode()), keccak(DOMAIN_VERSION.encode())
-    domain = _hash(
-        ["bytes32", "bytes32", "bytes32", "uint256", "address"],
-        [keccak(domain_type), name, version, chain_id, contract],
-    )
     struct = _hash(
         ["bytes32", "bytes32", "bytes32", "bytes32", "address", "bytes32", "uint40"],
         [keccak(UPDATE_TYPE.encode()), federation, round, terms, client, digest, millis],
     )
-    return Hash(bytes(keccak(b"\x19\x01" + domain + struct)))
+    return Hash(bytes(keccak(b"\x19\x01" + domain_separator(chain_id, contract) + struct)))
