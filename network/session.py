@@ -9,33 +9,39 @@ from typing import TYPE_CHECKING
 from network.settings import Settings
 
 if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
     from network.chain import Chain
     from network.store import ContentStore
 
 
 def open_chain(settings: Settings, *, with_key: bool) -> Chain:
-    """Connect to the configured contract, with the configured account where ``with_key``.
+    """Connect to the contract (the configured one, else this version's), with the configured account where ``with_key``.
 
     Raises:
-        SettingsError: The contract or the keystore is not configured.
+        SettingsError: The keystore is not configured; or the contract is not, and the chain has none of this version.
         KeyError_: The keystore cannot be opened.
-        ChainError: The node does not answer, or has no such contract.
+        InvalidInput, ChainError: The node does not answer, or has no such contract at the configured address.
     """
+    from network.address_book import AddressBook
     from network.evm_chain import connect
 
-    contract = settings.require_contract()
-    key = None
-    if with_key:
-        from network.keys import open_keystore, passphrase
-
-        key = open_keystore(settings.require_keystore(), passphrase(_ask_passphrase))
     return connect(
         settings.chain_url,
-        contract,
-        key,
+        settings.contract,
+        open_key(settings) if with_key else None,
         confirmations=settings.confirmations,
         first_block=settings.contract_block,
+        book=AddressBook(settings.home),
+        accept_other_code=settings.accept_other_code,
     )
+
+
+def open_key(settings: Settings) -> LocalAccount:
+    """Open the configured keystore. Raises: SettingsError where none is configured, KeyError_."""
+    from network.keys import open_keystore, passphrase
+
+    return open_keystore(settings.require_keystore(), passphrase(_ask_passphrase))
 
 
 def open_content(settings: Settings) -> ContentStore:

@@ -47,8 +47,9 @@ class Settings(BaseSettings):
 
     Attributes:
         chain_url: HTTP(S) JSON-RPC endpoint of an EVM node.
-        contract: Address of the TrainingRounds contract.
-        contract_block: Its block or any before it: where looking for events begins.
+        contract: Address of the TrainingRounds contract; where it is not set, this version's is looked for on the chain.
+        contract_block: Its block or any before it: where looking for events begins; 0 takes the address book's, if any.
+        accept_other_code: Take the contract at that address though its code is not this version's.
         confirmations: Blocks that reads stay behind the latest.
         token: Address of the ERC-20 token that a new federation pays with.
         federation: Id of the federation that commands are about.
@@ -65,6 +66,7 @@ class Settings(BaseSettings):
     chain_url: str = "http://127.0.0.1:8545"
     contract: AddressSetting | None = None
     contract_block: int = Field(default=0, ge=0)
+    accept_other_code: bool = False
     confirmations: int = Field(default=0, ge=0)
     token: AddressSetting | None = None
     federation: Annotated[FederationId, BeforeValidator(_federation)] | None = None
@@ -85,10 +87,6 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over arguments, which are the file's."""
         return env_settings, init_settings
-
-    def require_contract(self) -> Address:
-        """Return ``contract``. Raises SettingsError where it is not set."""
-        return _required(self.contract, "contract")
 
     def require_token(self) -> Address:
         """Return ``token``. Raises SettingsError where it is not set."""

@@ -87,7 +87,8 @@ def test_ids_of_a_chain_are_its_own() -> None:
         node.fund(address_of("acme"))
         contract = deploy(node.url, key_of("acme"))
         assert connect(node.url, contract).chain_id == 4242
-        assert connect(node.url, deploy_test_token(node.url, key_of("acme"), 5)).chain_id == 4242
+        token = deploy_test_token(node.url, key_of("acme"), 5)
+        assert connect(node.url, contract).balance_of(token, address_of("acme")) == 5
 
 
 def test_a_port_that_is_taken(node: LocalNode, tmp_path: Path) -> None:

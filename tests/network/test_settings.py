@@ -35,6 +35,7 @@ def test_defaults_are_one_machine() -> None:
     assert settings.home == Path.home() / ".rondo"
     assert (settings.poll_seconds, settings.confirmations, settings.contract_block) == (1.0, 0, 0)
     assert [settings.contract, settings.token, settings.federation, settings.keystore] == [None] * 4
+    assert settings.accept_other_code is False
 
 
 def test_every_setting_from_a_file(tmp_path: Path) -> None:
@@ -73,7 +74,9 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
     write(tmp_path / "rondo.toml", poll_seconds=3.0, contract=CONTRACT)
     monkeypatch.setenv("RONDO_POLL_SECONDS", "0.25")
     monkeypatch.setenv("RONDO_FEDERATION", hex32(FEDERATION))
+    monkeypatch.setenv("RONDO_ACCEPT_OTHER_CODE", "1")
     settings = load_settings()
+    assert settings.accept_other_code is True
     assert (settings.poll_seconds, settings.contract, settings.federation) == (0.25, CONTRACT, FEDERATION)
 
 
@@ -117,7 +120,7 @@ def test_a_named_file_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         load_settings()
 
 
-@pytest.mark.parametrize("name", ["contract", "token", "federation", "keystore"])
+@pytest.mark.parametrize("name", ["token", "federation", "keystore"])
 def test_what_is_missing_is_named(name: str) -> None:
     with pytest.raises(
         SettingsError, match=rf"setting {name} is missing.*RONDO_{name.upper()}, or {name} in rondo.toml"
@@ -126,8 +129,8 @@ def test_what_is_missing_is_named(name: str) -> None:
 
 
 def test_what_is_there_is_returned() -> None:
-    settings = Settings(contract=CONTRACT, federation=hex32(FEDERATION), keystore="k", token=CONTRACT)  # type: ignore[arg-type]
-    assert settings.require_contract() == settings.require_token() == CONTRACT
+    settings = Settings(federation=hex32(FEDERATION), keystore="k", token=CONTRACT)  # type: ignore[arg-type]
+    assert settings.require_token() == CONTRACT
     assert settings.require_federation() == FEDERATION
     assert settings.require_keystore() == Path("k")
 
