@@ -1,4 +1,4 @@
-"""Puts our contracts on a chain, and moves tokens: what a deployment and a demo need besides `Chain`."""
+"""Puts our contracts on a chain, and moves tokens: what tests and a demo need besides `Chain`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 def deploy(url: str, key: LocalAccount) -> Address:
-    """Create a TrainingRounds contract and return its address. Raises as `Sender.send`."""
+    """Create one more TrainingRounds, at an address of its own, and return that; `ensure_contract` makes it only once.
+
+    Raises as `Sender.send`.
+    """
     return _create(url, key, "TrainingRounds", b"")
 
 

@@ -130,7 +130,18 @@ class Rpc:
         """Return the latest block."""
         return self.read("eth_getBlockByNumber", answers.block, "latest", False)
 
-    def code(self, account: Address) -> bytes:
+    def code(self, account: Address, *, pending: bool = False) -> bytes:
+        """Return the code at ``account``, none where there is no contract.
+
+        Args:
+            account: The address.
+            pending: Count what waits in the node's pool; a node that does not look there answers as of the latest block.
+        """
+        if pending:
+            try:
+                return self.read("eth_getCode", answers.data, account, "pending")
+            except Refused:  # not every node has a pending block
+                pass
         return self.read("eth_getCode", answers.data, account, "latest")
 
     def balance(self, account: Address) -> int:

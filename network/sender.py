@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -39,13 +40,21 @@ class Sender:
         chain_id: Signed into every transaction (EIP-155).
         confirmations: Blocks to wait for on top of the transaction's own.
         patience: Seconds to wait for a block before giving up.
+        say: Takes a line for the person who waits: sent, in a block.
     """
 
     def __init__(
-        self, rpc: Rpc, key: LocalAccount, chain_id: int, *, confirmations: int = 0, patience: float = 180
+        self,
+        rpc: Rpc,
+        key: LocalAccount,
+        chain_id: int,
+        *,
+        confirmations: int = 0,
+        patience: float = 180,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._rpc, self._key, self._chain_id = rpc, key, chain_id
-        self._confirmations, self._patience = confirmations, patience
+        self._confirmations, self._patience, self._say = confirmations, patience, say
         self.address = Address(str(key.address))
 
     def check(self, to: Address, data: bytes) -> None:
@@ -67,6 +76,7 @@ class Sender:
                 raw, sent = bytes(signed.raw_transaction), Hash(bytes(signed.hash))
                 try:
                     self._broadcast(raw, sent)
+                    self._say(f"Transaction {hex32(sent)} is sent; waiting for a block to take it.")
                     receipt = self._wait(raw, sent)
                 except _NonceTaken:
                     time.sleep(
@@ -132,9 +142,13 @@ class Sender:
         """Return the receipt once it is under enough blocks; a node that forgot the transaction gets it again."""
         pause, now = 0.05, time.monotonic()
         deadline, look_again = now + self._patience, now + LOOK_AGAIN_SECONDS
+        seen_in: int | None = None
         while now < deadline:
             try:
                 receipt = self._rpc.receipt(sent)
+                if receipt is not None and self._confirmations and receipt.block != seen_in:
+                    seen_in = receipt.block
+                    self._say(f"It is in block {seen_in}; waiting for {self._confirmations} more on top.")
                 if receipt is not None and self._is_deep(receipt):
                     return receipt
                 if receipt is None and now > look_again:
