@@ -8,8 +8,10 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from network.address_book import AddressBook
 from network.console import Output
-from network.evm_chain import deploy, deploy_test_token, transfer_token
+from network.deployment import ensure_contract, examine
+from network.evm_chain import deploy_test_token, transfer_token
 from network.files import make_directory, write_atomic
 from network.keys import keystore_address, named_address, new_keystore, open_keystore
 from network.node import LocalNode
@@ -44,16 +46,19 @@ def new_account(keystore: Path) -> Address:
 def ensure_deployed(node: LocalNode, directory: Path) -> Deployment:
     """Deploy contract and token once; a chain that was stopped and started keeps them.
 
-    Killed between deployment and its record, the next start deploys again: the first one is simply not used.
+    Killed between deployment and its record, the next start deploys a second token: the first one is simply not used.
+    A chain of another version of Rondo gets this version's contract beside the one that it has.
     """
     record = directory / "node.json"
-    if record.exists():
-        kept = json.loads(record.read_text())
+    kept = json.loads(record.read_text()) if record.exists() else {}
+    if kept and examine(node.url, kept["contract"]).verdict.is_ours:
         return Deployment(node.url, kept["contract"], kept["token"])
     keystore = directory / "keys" / "deployer.json"
     node.fund(new_account(keystore), GAS_MONEY_WEI)
     key = open_keystore(keystore, keystore.with_suffix(".pass").read_text())
-    deployment = Deployment(node.url, deploy(node.url, key), deploy_test_token(node.url, key, TEST_SUPPLY))
+    contract = ensure_contract(node.url, lambda: key, AddressBook(directory / "home")).contract
+    token = kept.get("token") or deploy_test_token(node.url, key, TEST_SUPPLY)
+    deployment = Deployment(node.url, contract, token)
     write_atomic(record, json.dumps(asdict(deployment), indent=2).encode())
     return deployment
 

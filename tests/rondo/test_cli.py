@@ -35,7 +35,8 @@ def rondo(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedPro
         (["demo", "--clients", "0"], 64, "--clients"),
         (["client", "run", "--data", "absent.npz"], 64, "absent.npz"),
         (["fund", "0x1234", "--dir", "absent"], 64, "0x1234"),
-        (["audit", "1"], 78, "contract"),
+        (["deploy", "--check", "0x12", "--rpc", "http://127.0.0.1:9"], 64, "0x12"),
+        (["deploy", "--chain-id", "0"], 64, "--chain-id"),
         (["org", "status"], 78, "federation"),
         (["keys", "address", "absent.json"], 77, "absent.json"),
     ],
@@ -54,13 +55,11 @@ def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
     assert done.returncode == 78 and "chain_ulr" in done.stderr
 
 
-def test_a_silent_node_is_named(tmp_path: Path) -> None:
-    settings = {
-        "RONDO_CHAIN_URL": "http://127.0.0.1:9",
-        "RONDO_CONTRACT": "0x" + "11" * 20,
-        "RONDO_FEDERATION": "0x" + "22" * 32,
-    }
-    done = rondo("org", "status", cwd=tmp_path, **settings)
+@pytest.mark.parametrize("contract", [{"RONDO_CONTRACT": "0x" + "11" * 20}, {}])
+@pytest.mark.parametrize("words", [["org", "status"], ["audit", "1"], ["deploy"]])
+def test_a_silent_node_is_named(tmp_path: Path, words: list[str], contract: dict[str, str]) -> None:
+    settings = {"RONDO_CHAIN_URL": "http://127.0.0.1:9", "RONDO_FEDERATION": "0x" + "22" * 32, **contract}
+    done = rondo(*words, cwd=tmp_path, **settings)
     assert done.returncode == 69 and "127.0.0.1:9" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -80,7 +79,9 @@ def test_a_wrong_passphrase_opens_nothing_and_is_not_repeated(tmp_path: Path) ->
     assert "wrong staple" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("words", [[], ["org"], ["client"], ["keys"], ["audit"], ["node"], ["demo"], ["org", "create"]])
+@pytest.mark.parametrize(
+    "words", [[], ["org"], ["client"], ["keys"], ["audit"], ["deploy"], ["node"], ["demo"], ["org", "create"]]
+)
 def test_every_command_has_help(words: list[str], tmp_path: Path) -> None:
     done = rondo(*words, "--help", cwd=tmp_path)
     assert done.returncode == 0 and "Usage: rondo" in done.stdout
