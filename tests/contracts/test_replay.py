@@ -5,7 +5,7 @@ from pathlib import Path
 
 import brownie
 import pytest
-from support import ETHER, Phase, at, mine_at, now, plain
+from support import ETHER, MODEL, Phase, at, client_claims, mine_at, now, plain
 
 from network.event_codec import EventCodec
 from protocol.replay import replay
@@ -88,7 +88,8 @@ def test_every_outcome_at_every_deadline_to_the_last_payment(world, rounds, rewa
         rounds.claimByTime(round, client, {"from": acme})
         assert_replays(world, rounds)
     if phase == Phase.FINAL:
-        rounds.claimBatch([result.claim(client) for client in rewards], {"from": acme})
+        claims = [client_claims(client, result.item(client)) for client in rewards]
+        rounds.claimBatch(world.view(round)["federation"], claims, {"from": acme})
     if phase in (Phase.FINAL, Phase.REJECTED):
         rounds.claimAttestationFee(round, world.auditors[0], {"from": acme})
     if phase in (Phase.REJECTED, Phase.ABANDONED):
@@ -104,6 +105,32 @@ def test_a_revealed_round(world, rounds, rewards, acme, mallory):
     rounds.claim(*other.claim(next(iter(rewards))), {"from": acme})
     rounds.withdraw(round, {"from": acme})
     assert_replays(world, rounds)
+
+
+def test_batches_over_rounds_of_either_basis(world, rounds, rewards, acme, alice, bob):
+    """A client's whole year in one call, with rounds that it has been paid for and one that it missed in between."""
+    federation = world.federation(quorum=0)
+    items = {client: [] for client in rewards}
+    for index in range(1, 10):
+        clients = [alice] if index == 4 else list(rewards)
+        head = plain(rounds.getFederation(federation)["head"])
+        round = world.trained(federation, clients, base=head, challenge_seconds=0)
+        if index % 3 == 0:
+            world.close_settlement(round)
+        else:
+            result = world.settle(round, {client: rewards[client] for client in clients}, model=MODEL)
+        for client in clients:
+            items[client].append(index if index % 3 == 0 else result.item(client, index))
+    rounds.claimBatch(federation, [client_claims(bob, *items[bob][2:5])], {"from": acme})
+    assert_replays(world, rounds)
+    rounds.claimBatch(
+        federation, [client_claims(client, *reversed(items[client])) for client in rewards], {"from": acme}
+    )
+    assert_replays(world, rounds)
+    state = state_of(rounds)
+    paid = [update.paid for id in state.federations[federation].rounds for update in state.rounds[id].updates]
+    assert len(paid) == 17
+    assert None not in paid
 
 
 def test_a_live_round_step_by_step(world, rounds, federation, alice, bob, carol, mallory):
