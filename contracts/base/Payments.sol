@@ -36,7 +36,7 @@ abstract contract Payments is Rounds {
     function claim(RoundId round, address client, uint96 amount, bytes32[] calldata proof) external nonReentrant {
         Round storage record = _rounds[round];
         Payout payout = record.payout;
-        if (!payout.isAgreed()) _requireBasis(round, _basis(record, payout), PayBasis.Result);
+        if (!payout.isFinal(block.timestamp)) _requireBasis(round, _basis(record, payout), PayBasis.Result);
         Header memory header = record.header;
         (uint256 millis, bool paid) = _markPaid(round, client, header.federation, header.index);
         if (paid) revert AlreadyPaid(round, client);
@@ -185,7 +185,7 @@ abstract contract Payments is Rounds {
         Round storage record = _rounds[round];
         Payout payout = record.payout;
         bool byTime;
-        if (!payout.isAgreed()) {
+        if (!payout.isFinal(block.timestamp)) {
             PayBasis basis = _basis(record, payout);
             byTime = basis == PayBasis.Time;
             if (!byTime) _requireBasis(round, basis, PayBasis.Result);

@@ -53,9 +53,13 @@ library Payouts {
         return Verdict(uint8(Payout.unwrap(payout) >> VERDICT));
     }
 
-    /// @dev Whether the verdict is Agreed, told without the checks that come with an enum.
-    function isAgreed(Payout payout) internal pure returns (bool) {
-        return uint8(Payout.unwrap(payout) >> VERDICT) == uint8(Verdict.Agreed);
+    /// @dev Whether the round is Final, as RoundMath.settledPhase tells too, but without the checks that come with enums:
+    /// most claims are of such rounds.
+    function isFinal(Payout payout, uint256 time) internal pure returns (bool) {
+        uint256 verdict_ = uint8(Payout.unwrap(payout) >> VERDICT);
+        if (verdict_ == uint8(Verdict.Agreed)) return true;
+        uint256 ends = challengeEnds(payout);
+        return verdict_ == uint8(Verdict.None) && quorum(payout) == 0 && ends != 0 && time >= ends;
     }
 
     /// @dev Whether a client was paid by time.

@@ -36,8 +36,22 @@ def test_submit_update(world, federation, alice, bob, shown):
     launched = world.launched(federation)
     shown("launchRound", launched.gas_used, 305_000)
     round = plain(launched.return_value)
-    shown("submitUpdate, the round's first", world.submit(round, alice).gas_used, 63_000)
-    shown("submitUpdate, a later one", world.submit(round, bob).gas_used, 63_000)
+    shown("submitUpdate, the round's first, fresh page", world.submit(round, alice).gas_used, 63_000)
+    shown("submitUpdate, a later one, fresh page", world.submit(round, bob).gas_used, 63_000)
+
+
+def test_six_of_seven_updates_find_their_slot(world, alice, shown):
+    """Rounds 1 to 6, then 7 to 13, share a slot: only the first update of each pays for a fresh one (pages, R8)."""
+    federation = world.federation(quorum=0)
+    gas = []
+    for _ in range(14):
+        round = world.launch(federation, bond=0, attestation_fee=0)
+        gas.append(world.submit(round, alice).gas_used)
+        mine_at(world.view(round)["settlementEnds"])
+    fresh = [index for index, used in enumerate(gas, 1) if used > 50_000]
+    assert fresh == [1, 7, 14]
+    shown("submitUpdate, fresh page", max(gas), 63_000)
+    shown("submitUpdate, page in use", max(used for used in gas if used < 50_000), 46_000)
 
 
 def test_submit_update_with_admission(world, alice, shown):
@@ -95,11 +109,12 @@ def test_claim(world, alice, mallory, shown):
 
 def test_claim_batch(world, alice, shown):
     federation = world.federation(quorum=0)
-    claims = []
-    for _ in range(10):
+    words, siblings = [], []
+    for index in range(1, 11):
         round, proof = settled_wide(world, federation, alice, 100, max_updates=100)
-        claims.append((round, alice, 10**18, proof))
+        words.append(index << 104 | len(proof) << 96 | 10**18)
+        siblings += proof
     world.token.transfer(alice, 1, {"from": world.acme})
-    transaction = world.rounds.claimBatch(claims, {"from": alice})
-    # Of which 5 000 each are the round's and the update's slot, 2 100 the root's, 5 000 calldata and 2 000 the event.
-    shown("claimBatch, each of ten rounds of 100", transaction.gas_used // 10, 28_000)
+    transaction = world.rounds.claimBatch(federation, [(alice, words, siblings)], {"from": alice})
+    # Of which a round's payout slot is 5 000, its root 2 100, calldata 3 900, its share of pages and transfer 4 300.
+    shown("claimBatch, each of ten rounds of 100", transaction.gas_used // 10, 20_000)

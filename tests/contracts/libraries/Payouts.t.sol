@@ -18,7 +18,6 @@ contract PayoutsTest {
     function holds(Payout payout, Fields memory f) private pure {
         assert(payout.challengeEnds() == f.challengeEnds && payout.rate() == f.rate && payout.unpaid() == f.unpaid);
         assert(payout.quorum() == f.quorum && payout.verdict() == f.verdict && payout.byTime() == f.byTime);
-        assert(payout.isAgreed() == (f.verdict == Verdict.Agreed));
     }
 
     function testFuzz_FieldsAreIslands(uint96 rate, uint8 quorum, uint40 ends, uint96 total, uint256[] calldata moves)

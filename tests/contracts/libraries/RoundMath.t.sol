@@ -91,6 +91,13 @@ contract RoundMathTest {
         assert(phase != Phase.None);
     }
 
+    /// @dev The short way that claims take says what the long one says.
+    function testFuzz_FinalIsFinal(uint256 seed, bool settled) external pure {
+        Case memory c = drawn(seed, settled);
+        uint256 time = moment(c, seed);
+        assert(c.payout.isFinal(time) == (phaseOf(c, time) == Phase.Final));
+    }
+
     /// @dev Terminal phases stay, decided pay stays, and what can be withdrawn never shrinks, however long one waits.
     function testFuzz_TimeOnlyDecides(uint256 seed, bool settled, uint256 first, uint256 second) external pure {
         Case memory c = drawn(seed, settled);
