@@ -43,6 +43,11 @@ def test_an_auditor_that_is_no_address_is_named(config: Path) -> None:
         invoke(app, "run", "--data", "gone.npz", "--trust-auditor", "carol", "--config", str(config))
 
 
+def test_a_relay_that_is_no_address_is_named(config: Path) -> None:
+    with pytest.raises(InvalidInput, match="no address of a relay"):
+        invoke(app, "run", "--data", "gone.npz", "--relay", "acme.example", "--config", str(config))
+
+
 def test_missing_settings_are_named(config: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", x=np.zeros((2, 2), np.float32), y=np.zeros(2, np.int64))
     with pytest.raises(SettingsError, match="contract"):
@@ -60,7 +65,16 @@ def test_missing_settings_are_named(config: Path, tmp_path: Path) -> None:
         (
             app,
             ["run", "--help"],
-            ["--data", "--rounds", "--once", "--allow-unaudited", "--allow-unpaid", "--trust-auditor", "--no-claim"],
+            [
+                "--data",
+                "--rounds",
+                "--once",
+                "--allow-unaudited",
+                "--allow-unpaid",
+                "--trust-auditor",
+                "--no-claim",
+                "--relay",
+            ],
         ),
         (claims, ["--help"], ["ROUND", "--json"]),
     ],

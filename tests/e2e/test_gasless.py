@@ -20,6 +20,7 @@ from network.evm_chain import connect
 from network.keys import open_keystore
 from network.node import free_port
 from network.store import open_store
+from protocol.state import RoundState
 from protocol.types import FederationId, address, bytes32
 from tests.e2e.test_by_hand import PATIENCE_SECONDS, Person, wait_for
 
@@ -105,17 +106,18 @@ def test_clients_without_a_wei_are_paid_and_a_dead_relay_is_no_loss(machine: Mac
         )
         for (name, file) in zip((*POOR, "dave"), data, strict=True)
     }
-    status = wait_for(lambda: submitted(machine, 3), "the relayed updates")
+    chain, _ = chain_of(machine, "acme")
+    round_ = wait_for(lambda: with_updates(chain, federation, 3), "the relayed updates")
     machine.says("dave", "does not answer")
     about = requests.get(f"http://127.0.0.1:{port}/relay", timeout=20).json()
     assert about["account"] == addresses["payer"] and about["submitted"] == 3 and 1 <= about["transactions"] <= 3
 
     # dave waits until his margin, and is there in time with his own ether.
-    own_from = status["until"] - MARGIN
+    own_from = round_.training_ends - MARGIN
     assert f"own transaction from chain second {own_from}" in machine.log("dave")
     machine.rpc("evm_setNextBlockTimestamp", hex(own_from))
     machine.rpc("evm_mine")
-    wait_for(lambda: submitted(machine, 4), "dave's own transaction")
+    wait_for(lambda: with_updates(chain, federation, 4), "dave's own transaction")
     assert "committed" in machine.log("dave")
     assert int(machine.rpc("eth_getTransactionCount", addresses["dave"], "latest"), 16) == 1
 
@@ -132,9 +134,10 @@ def test_clients_without_a_wei_are_paid_and_a_dead_relay_is_no_loss(machine: Mac
     check_money(machine, federation, addresses)
 
 
-def submitted(machine: Machine, count: int) -> dict[str, Any] | None:
-    round_: dict[str, Any] = machine.run("acme", "org", "status")["rounds"][0]
-    return round_ if round_["updates"] == count else None
+def with_updates(chain: Any, federation: FederationId, count: int) -> RoundState | None:
+    state = chain.state()
+    round_ = state.rounds[state.federations[federation].rounds[0]]
+    return round_ if len(round_.updates) == count else None
 
 
 def chain_of(machine: Machine, name: str) -> Any:

@@ -185,6 +185,26 @@ def test_create_from_files_is_safe_to_repeat(world, tmp_path):
     assert f'federation = "{created["federation"]}"' in result.stdout
 
 
+def test_paying_for_anyone_needs_a_relay(world):
+    with pytest.raises(InvalidInput, match="--relay-anyone needs a relay"):
+        CliRunner().invoke(app, ["serve", "--relay-anyone"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "warning"),
+    [([], "admission is open"), (["--relay-anyone"], "pays for anyone")],
+)
+def test_a_relay_says_whom_it_pays_for(world, monkeypatch, words, warning):
+    monkeypatch.setattr("uvicorn.Server.run", lambda server, sockets: None)
+    done = CliRunner().invoke(app, ["serve", "--port", "0", "--relay", "payer.json", *words], catch_exceptions=False)
+    said = done.output.splitlines()
+    assert done.exit_code == 0
+    assert "the relay's key is the organization's own" in said[0]  # as it is in this test
+    assert warning in said[1]
+    assert f"{account('acme')} pays for updates of {hex32(world.federation_id)}" in said[2]
+    assert said[3].startswith("http://127.0.0.1:")
+
+
 def test_help_imports_nothing_slow():
     script = "import sys, organization.cli; print([n for n in sys.modules if n in "
     script += "('tensorflow', 'keras', 'web3', 'fastapi', 'pydantic', 'numpy')])"

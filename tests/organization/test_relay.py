@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from dataclasses import replace
 
 import pytest
 
 from network.memory_chain import MemoryChain
+from organization.gate import Gate
 from organization.relay import NotPaidFor, Progress, RelayBusy, RelayRefused, UnknownUpdate
 from protocol.errors import (
     ChainUnavailable,
@@ -199,6 +201,44 @@ def test_large_and_slow_bodies(world, relay):
     door = Door(world, relay)
     problem(door.request("POST", "/relay/updates", content=b" " * 4097), 413)
     problem(door.request("POST", "/relay/updates", content=iter_async([b" " * 1000] * 1000)), 413)
+
+
+def test_a_body_that_drips_has_seconds(world, relay):
+    async def app(scope, receive, send):
+        raise AssertionError("the application never sees it")
+
+    async def receive():
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b" ", "more_body": True}
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "client": ("10.0.0.1", 1)}
+    asyncio.run(Gate(app, seconds=0.2)(scope, receive, send))
+    assert sent[0]["status"] == 408
+
+
+def test_a_sender_that_leaves_is_not_answered():
+    async def app(scope, receive, send):
+        raise AssertionError("the application never sees it")
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    asyncio.run(Gate(app)({"type": "http", "method": "POST", "client": None}, receive, app))
+
+
+def test_sources_are_forgotten_and_forgiven():
+    now = [0.0]
+    gate = Gate(None, burst=2, per_second=1, sources=2, clock=lambda: now[0])
+    assert [gate._admits("a") for _ in range(4)] == [True, True, False, False]
+    now[0] = 1.5
+    assert [gate._admits("a") for _ in range(2)] == [True, False]
+    assert gate._admits("b") and gate._admits("c")
+    assert len(gate._left) == 2
 
 
 async def iter_async(parts):
