@@ -17,7 +17,7 @@ LOOK_SECONDS = 2.0
 
 
 class Availability:
-    """A durable record, one small file a round, of updates fetched within the publication window (DESIGN 3).
+    """A durable record, one small file a round, of updates fetched within the publication window (SPECIFICATION D3).
 
     Args:
         home: Folder of the record; lost, the auditor can contest nothing, and otherwise works as before.

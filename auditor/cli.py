@@ -57,6 +57,7 @@ def as_json(result: Audit) -> dict[str, Any]:
         "round": "0x" + result.round.hex(),
         "index": result.index,
         "verdict": str(result.verdict),
+        "audited": result.audited,
         "reason": result.reason,
         "differences": [
             {"where": item.where, "said": item.said, "derived": item.derived} for item in result.differences
@@ -72,16 +73,24 @@ def _rendered(result: Audit) -> RenderableType:
     from rich.text import Text
 
     if result.result_hash is None:
-        return Text(f"round {result.index}: undecided\n{result.reason}")
+        return Text(f"round {result.index}: undecided\n{result.reason}{_flag(result)}")
     if not result.differences:
         lines = [f"round {result.index}: match: merge, verdicts, credit and rewards follow from chain and content"]
         lines += [result.reason] if result.reason else []
         lines += [f"{auditor} attested this without having recomputed it" for auditor in result.copied]
-        return Text("\n".join(lines))
+        return Text("\n".join(lines) + _flag(result))
     table = Table("where", "said", "follows from chain and content", title=None)
     for item in result.differences:
         table.add_row(item.where, item.said, item.derived)
-    return Group(Text(f"round {result.index}: mismatch in {len(result.differences)} places"), table)
+    return Group(Text(f"round {result.index}: mismatch in {len(result.differences)} places{_flag(result)}"), table)
+
+
+def _flag(result: Audit) -> str:
+    return (
+        ""
+        if result.audited
+        else "\nUnaudited: the federation names no auditors; the organization's word alone decides pay."
+    )
 
 
 def _summary(audits: list[Audit]) -> RenderableType:

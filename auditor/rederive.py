@@ -40,6 +40,7 @@ class Audit:
     """The outcome of one audit.
 
     Args:
+        audited: Whether the federation names auditors; where not, the organization's word alone decides pay.
         differences: Where report or chain say something else than what follows; empty for a match.
         reason: What is missing: why nothing could be decided, or that the result follows although the report is gone.
         copied: Auditors that attested the same result without having recomputed it.
@@ -50,6 +51,7 @@ class Audit:
     round: RoundId
     index: int
     verdict: Verdict
+    audited: bool
     differences: tuple[Difference, ...] = ()
     reason: str = ""
     result_hash: Hash | None = None
@@ -58,7 +60,7 @@ class Audit:
     derivation: Derivation | None = None
 
     def witness_of(self, auditor: Address) -> Hash:
-        """keccak256(auditor, round, mergeDigest) (DESIGN 2). Only for decided audits."""
+        """keccak256(auditor, round, mergeDigest) (SPECIFICATION S5). Only for decided audits."""
         if self.merge_digest is None:
             raise ValueError("an undecided audit has no witness")
         return witness(auditor, self.round, self.merge_digest)
@@ -77,7 +79,7 @@ def audit_round(
     Args:
         report_copy: A folder to read the report from instead of the store.
         fetched_in_time: Clients whose bytes this auditor itself fetched within the publication window; only for them
-            can it contest a verdict ``unavailable`` (DESIGN 3).
+            can it contest a verdict ``unavailable`` (SPECIFICATION D3).
 
     Raises:
         ChainError: The chain does not answer, or knows no such round.
@@ -87,7 +89,7 @@ def audit_round(
     try:
         return _decide(chain, store, state, round_, report_copy, fetched_in_time)
     except Undecided as undecided:
-        return Audit(round_id, round_.index, Verdict.UNDECIDED, reason=str(undecided))
+        return Audit(round_id, round_.index, Verdict.UNDECIDED, _audited(state, round_), reason=str(undecided))
 
 
 def _decide(
@@ -127,6 +129,7 @@ def _decide(
         round_.id,
         round_.index,
         Verdict.MISMATCH if found else Verdict.MATCH,
+        federation.terms.is_audited,
         found,
         reason=missing,
         result_hash=derivation.result_hash,
@@ -134,6 +137,10 @@ def _decide(
         copied=_copied(round_, derivation),
         derivation=derivation,
     )
+
+
+def _audited(state: State, round_: RoundState) -> bool:
+    return state.federations[round_.federation].terms.is_audited
 
 
 def _report_or_reason(store: ContentStore, round_: RoundState, report_copy: Path | None) -> tuple[ReportCopy, str]:
@@ -145,7 +152,7 @@ def _report_or_reason(store: ContentStore, round_: RoundState, report_copy: Path
 
 
 def _copied(round_: RoundState, derivation: Derivation) -> tuple[Address, ...]:
-    """Who attested this result with a witness that no recomputation gives (DESIGN 2, attestation)."""
+    """Who attested this result with a witness that no recomputation gives (SPECIFICATION S5, D4)."""
     return tuple(
         auditor
         for auditor, (attested, said) in round_.attestations.items()
@@ -174,7 +181,7 @@ def _unavailable(report: ReportCopy) -> frozenset[Address]:
 
 
 def _unavailable_too_early(round_: RoundState, task: Task, report: ReportCopy) -> list[Difference]:
-    """A settlement before the publication window is over may hold no ``unavailable`` verdict (DESIGN 2)."""
+    """A settlement before the publication window is over may hold no ``unavailable`` verdict (SPECIFICATION S6)."""
     settled, closed = round_.settled, round_.training_closed_at
     if settled is None or closed is None or not _unavailable(report):
         return []

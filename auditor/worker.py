@@ -134,7 +134,8 @@ class AuditorWorker:
             return None
         attested = round_.attestations[account][0]
         verdict = Verdict.MATCH if attested == settled.result_hash else Verdict.MISMATCH
-        return Audit(round_.id, round_.index, verdict, result_hash=attested)
+        # Only a named auditor can have attested.
+        return Audit(round_.id, round_.index, verdict, audited=True, result_hash=attested)
 
     # --- what is said on chain ---
 

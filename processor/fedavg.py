@@ -19,7 +19,7 @@ from protocol.model import Model
 from protocol.specs import TensorClass, merged_specs
 from protocol.task import Task
 
-LARGEST_CHANGE = 1 << 22  # |q| * 2^(e - E) is below it in every window an update may use (DESIGN 3)
+LARGEST_CHANGE = 1 << 22  # |q| * 2^(e - E) is below it in every window an update may use (SPECIFICATION A6)
 
 
 def merge(task: Task, base: Model, accepted: Sequence[Accepted], load: Load) -> Merged:

@@ -11,7 +11,7 @@ from protocol.types import Address, RoundId
 
 
 def credit_millis(recorded: int, steps: int, rule: CreditRule) -> int:
-    """Return min(recorded, floor(steps * reference milliseconds per step * kappa)) (DESIGN 4, credit).
+    """Return min(recorded, floor(steps * reference milliseconds per step * kappa)) (SPECIFICATION M6).
 
     Args:
         recorded: Milliseconds that the chain has of the client. steps: Optimizer steps, equal to the plan's.

@@ -54,7 +54,7 @@ class Training:
     loss: Literal["sparse_categorical_crossentropy"] = "sparse_categorical_crossentropy"
 
     def planned_steps(self, examples: int) -> int:
-        """Optimizer steps for ``examples`` examples: ceil(examples / batch) * epochs (DESIGN 4, credit)."""
+        """Optimizer steps for ``examples`` examples: ceil(examples / batch) * epochs (SPECIFICATION P4)."""
         return -(-examples // self.batch_size) * self.epochs
 
 

@@ -1,4 +1,4 @@
-"""The import arrows of the packages (DESIGN: Layout), read from the sources."""
+"""The import arrows of the packages (CONTRIBUTING: Arrows), read from the sources."""
 
 from __future__ import annotations
 
