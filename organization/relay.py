@@ -364,17 +364,20 @@ class Relay:
         with self._lock:
             sent = {item.transaction for item in self._items.values() if item.progress is Progress.SENT}
         skips = self._skips(sent - {None}) if sent else {}
-        federation = state.federations.get(self.federation)
-        last = federation.rounds[-1] if federation is not None and federation.rounds else None
+        last = self._last_round(state)
         with self._lock:
             self._seen = (state, self._clock())
             for key, item in list(self._items.items()):
                 round_ = state.rounds.get(item.round)
-                if round_ is None or item.round != last or item.terms_hash != round_.terms_hash:
+                if round_ is None or round_ is not last or item.terms_hash != round_.terms_hash:
                     del self._items[key]
                 else:
                     self._resolve(item, round_, state.now, skips)
         return state
+
+    def _last_round(self, state: State) -> RoundState | None:
+        federation = state.federations.get(self.federation)
+        return state.rounds[federation.rounds[-1]] if federation is not None and federation.rounds else None
 
     def _skips(self, transactions: Iterable[Hash | None]) -> Mapping[tuple[Hash, Address], str]:
         ours, found = set(transactions), {}
@@ -405,11 +408,11 @@ class Relay:
 
     def _due(self, state: State) -> list[_Item]:
         """The next batch, empty while waiting for more costs nobody anything."""
-        waiting = [item for item in self._items.values() if item.progress is Progress.PENDING]
-        if not waiting or self._clock() < self._rests_until:
+        round_ = self._last_round(state)
+        if round_ is None or self._clock() < self._rests_until:
             return []
-        round_ = state.rounds[waiting[0].round]
         elapsed = 1000 * (state.now - round_.launched_at)
+        waiting = [one for one in self._items.values() if one.progress is Progress.PENDING and one.round == round_.id]
         payable = [item for item in waiting if item.update.millis <= elapsed]
         room = round_.terms.max_updates - len(round_.updates)
         if not payable or room == 0:
