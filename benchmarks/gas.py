@@ -194,6 +194,8 @@ def circumstances(world: World) -> Document:
         },
         "compiler": artifact["compiler"],
         "contract": {
+            "chain_id": world.chain.id,
+            "address": world.rounds.address,
             "creation_code_keccak256": "0x" + keccak(creation).hex(),
             "runtime_code_keccak256": "0x" + keccak(runtime).hex(),
             "runtime_bytes": len(runtime),

@@ -14,6 +14,9 @@ from eth_utils.crypto import keccak
 
 from benchmarks.gas import MANY_CLIENTS, MANY_UPDATES, README, SIZES, limits, readme_row
 from benchmarks.results import ceil_div, read_results, replace_line, spread, upper_limit
+from network.contract_abi import load_contract
+from network.contract_code import expected_immutables, fill
+from protocol.types import address
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OPERATIONS = (
@@ -135,10 +138,13 @@ def test_the_compiler_settings_are_foundrys_and_brownies(gas: dict[str, Any], ar
         assert re.search(rf"^ *{re.escape(line)}$", brownie, re.MULTILINE), line
 
 
-def test_the_measured_code_is_the_committed_one(gas: dict[str, Any], artifact: dict[str, Any]) -> None:
-    creation = bytes.fromhex(artifact["bytecode"].removeprefix("0x"))
+def test_the_measured_code_is_the_committed_one(gas: dict[str, Any]) -> None:
+    measured, committed = gas["contract"], load_contract("TrainingRounds")
+    runtime = fill(committed, expected_immutables(measured["chain_id"], address(measured["address"])))
     again = "The contract has changed since. Run: make bench-gas"
-    assert gas["contract"]["creation_code_keccak256"] == "0x" + keccak(creation).hex(), again
+    assert measured["runtime_code_keccak256"] == "0x" + keccak(runtime).hex(), again
+    assert measured["creation_code_keccak256"] == "0x" + keccak(hexstr=committed.bytecode).hex(), again
+    assert measured["runtime_bytes"] == len(runtime)
 
 
 def test_the_readme_names_every_key(gas: dict[str, Any]) -> None:
