@@ -50,9 +50,9 @@ def test_a_relay_that_is_no_address_is_named(config: Path) -> None:
 
 def test_missing_settings_are_named(config: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", x=np.zeros((2, 2), np.float32), y=np.zeros(2, np.int64))
-    with pytest.raises(SettingsError, match="contract"):
+    with pytest.raises(SettingsError, match="setting keystore is missing"):
         invoke(app, "run", "--data", "data.npz", "--config", str(config))
-    with pytest.raises(SettingsError, match="contract"):
+    with pytest.raises(SettingsError, match="setting keystore is missing"):
         invoke(claims, "--config", str(config))
 
 
