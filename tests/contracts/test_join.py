@@ -1,8 +1,5 @@
-"""setAdmission, join."""
-
 import pytest
-from eth_utils.crypto import keccak
-from support import ZERO_HASH, assert_events, refused
+from support import ZERO_HASH, assert_events, plain, refused
 
 from protocol import merkle
 
@@ -22,34 +19,24 @@ def proof_of(tree, client):
     return list(tree.proof(merkle.admission_leaf(client.address)))
 
 
-def test_set_refuses_an_unknown_federation(rounds, acme):
-    with refused("UnknownFederation", ZERO_HASH):
-        rounds.setAdmission(ZERO_HASH, keccak(text="root"), {"from": acme})
-
-
-def test_set_refuses_anybody_but_the_organization(rounds, gated, acme, mallory):
-    with refused("NotOrganization", gated, mallory, acme):
-        rounds.setAdmission(gated, ZERO_HASH, {"from": mallory})
-
-
-def test_join_refuses_an_unknown_federation(rounds, alice):
+def test_refuses_an_unknown_federation(rounds, alice):
     with refused("UnknownFederation", ZERO_HASH):
         rounds.join(ZERO_HASH, alice, [], {"from": alice})
 
 
-def test_join_refuses_where_there_is_nothing_to_join(rounds, federation, alice):
+def test_refuses_where_there_is_nothing_to_join(rounds, federation, alice):
     with refused("AdmissionIsOpen", federation):
         rounds.join(federation, alice, [], {"from": alice})
 
 
-def test_join_refuses_the_proof_of_another(rounds, gated, tree, alice, mallory):
+def test_refuses_the_proof_of_another(rounds, gated, tree, alice, mallory):
     with refused("InvalidProof", tree.root, merkle.admission_leaf(mallory.address)):
         rounds.join(gated, mallory, proof_of(tree, alice), {"from": mallory})
     with refused("InvalidProof", tree.root, merkle.admission_leaf(alice.address)):
         rounds.join(gated, alice, proof_of(tree, alice)[:-1], {"from": alice})
 
 
-def test_join_refuses_a_second_time(rounds, gated, tree, alice):
+def test_refuses_a_second_time(rounds, gated, tree, alice):
     rounds.join(gated, alice, proof_of(tree, alice), {"from": alice})
     with refused("AlreadyJoined", gated, tree.root, alice):
         rounds.join(gated, alice, proof_of(tree, alice), {"from": alice})
@@ -73,29 +60,20 @@ def test_a_join_counts_in_its_own_federation_only(world, rounds, gated, tree, al
         world.submit(round, alice)
 
 
-def test_a_new_root_counts_from_the_next_launch(world, rounds, gated, tree, acme, alice, bob):
+def test_joining_comes_before_the_launch_or_after_it(world, rounds, gated, tree, alice, bob):
+    """What counts is that the client has joined when its update comes."""
     rounds.join(gated, alice, proof_of(tree, alice), {"from": alice})
     round = world.launch(gated)
-    only_bob = merkle.admission_leaf(bob.address)
-    transaction = rounds.setAdmission(gated, only_bob, {"from": acme})
-    assert_events(transaction, ("AdmissionChanged", {"federation": gated, "admissionRoot": only_bob}))
-    assert world.view(round)["admissionRoot"] == tree.root
     world.submit(round, alice)
     with refused("NotJoined", gated, tree.root, bob):
         world.submit(round, bob)
+    rounds.join(gated, bob, proof_of(tree, bob), {"from": alice})
+    world.submit(round, bob)
+    assert world.view(round)["updates"] == 2
 
 
-def test_an_old_root_comes_back_with_those_who_joined_it(world, rounds, gated, tree, acme, alice):
-    rounds.join(gated, alice, proof_of(tree, alice), {"from": alice})
-    rounds.setAdmission(gated, keccak(text="another root"), {"from": acme})
-    rounds.setAdmission(gated, tree.root, {"from": acme})
-    round = world.launch(gated)
-    world.submit(round, alice)
-    assert world.view(round)["updates"] == 1
-
-
-def test_admission_can_be_opened(world, rounds, gated, acme, mallory):
-    rounds.setAdmission(gated, ZERO_HASH, {"from": acme})
-    round = world.launch(gated)
-    world.submit(round, mallory)
-    assert world.view(round)["admissionRoot"] == ZERO_HASH
+def test_a_tree_of_one_is_its_leaf(world, rounds, alice):
+    leaf = merkle.admission_leaf(alice.address)
+    federation = world.federation(admission_root=leaf)
+    rounds.join(federation, alice, [], {"from": alice})
+    assert plain(rounds.isJoined(federation, leaf, alice)) is True
