@@ -12,16 +12,18 @@ import {
     RoundId,
     RoundView
 } from "./interfaces/ITrainingRounds.sol";
+import {Header} from "./libraries/Headers.sol";
 import {Page, Pages} from "./libraries/Pages.sol";
 import {Payout, Verdict} from "./libraries/Payouts.sol";
-import {Attestation, Dues, Federation, Header, Round, Stakes, Training} from "./libraries/Records.sol";
+import {Attestation, Dues, Federation, Round, Stakes, Training} from "./libraries/Records.sol";
 import {RoundMath} from "./libraries/RoundMath.sol";
 
 /// @title TrainingRounds
 /// @notice The contract of Rondo; ITrainingRounds is its specification. Federations, Rounds, Updates and Payments hold
 /// its functions, RoundMath its phases and money, Records, Pages and Payouts its storage, Hashing its hashes.
 /// @dev No owner, no proxy, no upgrade, no pause; no strings. Nothing loops over clients but a caller's own batch. Every
-/// function goes checks, effects, event, interactions, and no two functions that move tokens can be entered at once.
+/// payment goes checks, effects, event, interactions (a proof is checked after the books, and undoes them where it
+/// fails), and no two functions that move tokens can be entered at once.
 contract TrainingRounds is Updates, Payments {
     /// @inheritdoc ITrainingRounds
     function getFederation(FederationId federation) external view returns (FederationView memory) {
@@ -32,7 +34,7 @@ contract TrainingRounds is Updates, Payments {
             token: record.token,
             task: record.task,
             head: _head(federation, record),
-            admissionRoot: _admissionRoots[record.admission],
+            admissionRoot: _admissionRoots[record.number][record.admission],
             forfeitTo: record.forfeitTo,
             quorum: record.quorum,
             auditors: record.auditors,
@@ -51,12 +53,12 @@ contract TrainingRounds is Updates, Payments {
         if (phase == Phase.None) return shown;
 
         shown.federation = record.federation;
-        shown.index = record.header.index;
+        shown.index = record.header.index();
         shown.phase = phase;
         shown.basis = _basis(record, payout);
         shown.base = record.base;
         shown.termsHash = record.termsHash;
-        shown.admissionRoot = _admissionRoots[record.header.admission];
+        shown.admissionRoot = _admissionRoots[record.header.federation()][record.header.admission()];
         shown.launchedAt = training.launchedAt;
         shown.trainingEnds = RoundMath.trainingEnds(training);
         shown.settlementEnds = RoundMath.settlementEnds(training, stakes.settlementSeconds);
@@ -82,10 +84,10 @@ contract TrainingRounds is Updates, Payments {
 
     /// @inheritdoc ITrainingRounds
     function getUpdate(RoundId round, address client) external view returns (uint40 millis, bool submitted, bool paid) {
-        Header memory header = _rounds[round].header;
-        Page page = _pages[Pages.key(client, header.federation, header.index)];
+        Header header = _rounds[round].header;
+        Page page = _pages[Pages.key(client, header.federation(), header.index())].page;
         uint256 millisPlusOne;
-        (millisPlusOne, paid) = Pages.read(page, header.index);
+        (millisPlusOne, paid) = Pages.read(page, header.index());
         submitted = millisPlusOne != 0;
         millis = submitted ? uint40(millisPlusOne - 1) : 0;
     }

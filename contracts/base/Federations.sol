@@ -12,14 +12,13 @@ import {Federation} from "../libraries/Records.sol";
 abstract contract Federations is ITrainingRounds {
     mapping(FederationId federation => Federation) internal _federations;
 
-    /// @dev Federations, and each root of each, have numbers short enough to share a round's slot; admission 0 is open.
-    /// Joins outlive a change of root and count again where the root comes back. Nobody runs out of numbers: 2^32 changes
-    /// of root cost more gas than a chain has in years.
-    uint32 private _lastAdmission;
-    uint32 private _lastFederation;
-    mapping(FederationId federation => mapping(bytes32 root => uint32 admission)) private _admissions;
-    mapping(uint32 admission => bytes32 root) internal _admissionRoots;
-    mapping(uint32 admission => mapping(address client => bool)) internal _joined;
+    /// @dev Federations, and the roots of each, have numbers short enough to share a round's slot; admission 0 is open.
+    /// Joins outlive a change of root and count again where the root comes back. What is shared cannot run out: 2^40
+    /// federations cost 10^17 gas; 2^24 roots are the federation's own to spend.
+    uint40 private _lastFederation;
+    mapping(FederationId federation => mapping(bytes32 root => uint24 admission)) private _admissions;
+    mapping(uint40 federation => mapping(uint24 admission => bytes32 root)) internal _admissionRoots;
+    mapping(uint40 federation => mapping(uint24 admission => mapping(address client => bool))) internal _joined;
 
     /// @inheritdoc ITrainingRounds
     function createFederation(bytes32 salt, FederationTerms calldata terms) external returns (FederationId federation) {
@@ -37,7 +36,7 @@ abstract contract Federations is ITrainingRounds {
         record.task = terms.task;
         record.head = terms.model;
         record.candidate = terms.model; // pays for the slot here, so that every settlement costs the same
-        record.admission = _numbered(federation, terms.admissionRoot);
+        record.admission = _numbered(federation, record, terms.admissionRoot);
         for (uint256 i; i < terms.auditors.length; ++i) {
             record.isAuditor[terms.auditors[i]] = true;
         }
@@ -64,19 +63,21 @@ abstract contract Federations is ITrainingRounds {
 
     /// @inheritdoc ITrainingRounds
     function setAdmission(FederationId federation, bytes32 admissionRoot) external {
-        _asOrganization(federation).admission = _numbered(federation, admissionRoot);
+        Federation storage record = _asOrganization(federation);
+        record.admission = _numbered(federation, record, admissionRoot);
         emit AdmissionChanged(federation, admissionRoot);
     }
 
     /// @inheritdoc ITrainingRounds
     function join(FederationId federation, address client, bytes32[] calldata proof) external {
-        uint32 admission = _existing(federation).admission;
+        Federation storage record = _existing(federation);
+        (uint40 number, uint24 admission) = (record.number, record.admission);
         if (admission == 0) revert AdmissionIsOpen(federation);
-        bytes32 root = _admissionRoots[admission];
-        if (_joined[admission][client]) revert AlreadyJoined(federation, root, client);
+        bytes32 root = _admissionRoots[number][admission];
+        if (_joined[number][admission][client]) revert AlreadyJoined(federation, root, client);
         bytes32 leaf = Hashing.admissionLeaf(client);
         if (!Merkle.verify(proof, root, leaf)) revert InvalidProof(root, leaf);
-        _joined[admission][client] = true;
+        _joined[number][admission][client] = true;
         emit Joined(federation, root, client);
     }
 
@@ -92,7 +93,7 @@ abstract contract Federations is ITrainingRounds {
 
     /// @inheritdoc ITrainingRounds
     function isJoined(FederationId federation, bytes32 admissionRoot, address client) external view returns (bool) {
-        return _joined[_admissions[federation][admissionRoot]][client];
+        return _joined[_federations[federation].number][_admissions[federation][admissionRoot]][client];
     }
 
     function _existing(FederationId federation) internal view returns (Federation storage record) {
@@ -105,12 +106,15 @@ abstract contract Federations is ITrainingRounds {
         if (msg.sender != record.organization) revert NotOrganization(federation, msg.sender, record.organization);
     }
 
-    function _numbered(FederationId federation, bytes32 root) private returns (uint32 admission) {
+    function _numbered(FederationId federation, Federation storage record, bytes32 root)
+        private
+        returns (uint24 admission)
+    {
         if (root == 0) return 0;
         admission = _admissions[federation][root];
         if (admission != 0) return admission;
-        admission = ++_lastAdmission;
+        admission = ++record.admissions;
         _admissions[federation][root] = admission;
-        _admissionRoots[admission] = root;
+        _admissionRoots[record.number][admission] = root;
     }
 }

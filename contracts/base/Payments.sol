@@ -16,10 +16,11 @@ import {
     RoundPayment
 } from "../interfaces/ITrainingRounds.sol";
 import {Hashing} from "../libraries/Hashing.sol";
+import {Header} from "../libraries/Headers.sol";
 import {Merkle} from "../libraries/Merkle.sol";
-import {Page, PageKey, Pages} from "../libraries/Pages.sol";
+import {Page, PageSlot, Pages} from "../libraries/Pages.sol";
 import {Payout} from "../libraries/Payouts.sol";
-import {Attestation, Federation, Header, Round, Training} from "../libraries/Records.sol";
+import {Attestation, Federation, Round, Training} from "../libraries/Records.sol";
 import {RoundMath} from "../libraries/RoundMath.sol";
 import {Words} from "../libraries/Words.sol";
 import {Rounds} from "./Rounds.sol";
@@ -37,13 +38,13 @@ abstract contract Payments is Rounds {
         Round storage record = _rounds[round];
         Payout payout = record.payout;
         if (!payout.isFinal(block.timestamp)) _requireBasis(round, _basis(record, payout), PayBasis.Result);
-        Header memory header = record.header;
-        (uint256 millis, bool paid) = _markPaid(round, client, header.federation, header.index);
+        Header header = record.header;
+        (uint256 millis, bool paid) = _markPaid(round, client, header.federation(), header.index());
         if (paid) revert AlreadyPaid(round, client);
         _payByResult(round, record, payout, client, millis, amount);
         _requireProof(round, record, client, amount, proof, 0, proof.length);
         emit RewardPaid(round, client, amount, PayBasis.Result);
-        _send(header.token, client, amount);
+        _send(header.token(), client, amount);
     }
 
     /// @inheritdoc ITrainingRounds
@@ -51,18 +52,18 @@ abstract contract Payments is Rounds {
         Round storage record = _rounds[round];
         Payout payout = record.payout;
         _requireBasis(round, _basis(record, payout), PayBasis.Time);
-        Header memory header = record.header;
-        (uint256 millis, bool paid) = _markPaid(round, client, header.federation, header.index);
+        Header header = record.header;
+        (uint256 millis, bool paid) = _markPaid(round, client, header.federation(), header.index());
         if (paid) revert AlreadyPaid(round, client);
         uint256 amount = _payByTime(record, payout, millis);
         emit RewardPaid(round, client, amount, PayBasis.Time);
-        _send(header.token, client, amount);
+        _send(header.token(), client, amount);
     }
 
     /// @inheritdoc ITrainingRounds
     function claimBatch(FederationId federation, ClientClaims[] calldata claims) external nonReentrant {
-        Federation storage leader = _federations[federation];
-        (IERC20 token, uint32 number) = (leader.token, leader.number);
+        Federation storage parent = _federations[federation];
+        (IERC20 token, uint40 number) = (parent.token, parent.number);
         if (number == 0) revert UnknownFederation(federation);
         for (uint256 i; i < claims.length; ++i) {
             _payClient(federation, token, number, claims[i]);
@@ -81,7 +82,7 @@ abstract contract Payments is Rounds {
         ++record.dues.feesPaid;
 
         emit AttestationFeePaid(round, auditor, fee);
-        _send(record.header.token, auditor, fee);
+        _send(record.header.token(), auditor, fee);
     }
 
     /// @inheritdoc ITrainingRounds
@@ -94,7 +95,7 @@ abstract contract Payments is Rounds {
         record.dues.returned += amount.toUint96();
 
         emit EscrowReturned(round, organization, amount);
-        _send(record.header.token, organization, amount);
+        _send(record.header.token(), organization, amount);
     }
 
     /// @inheritdoc ITrainingRounds
@@ -109,7 +110,7 @@ abstract contract Payments is Rounds {
         record.dues.forfeited = true;
 
         emit BondForfeited(round, forfeitTo, bond);
-        _send(record.header.token, forfeitTo, bond);
+        _send(record.header.token(), forfeitTo, bond);
     }
 
     /// @inheritdoc ITrainingRounds
@@ -131,55 +132,63 @@ abstract contract Payments is Rounds {
     }
 
     /// @dev Books that the client's update is paid; tells its milliseconds, and whether it was paid before.
-    function _markPaid(RoundId round, address client, uint32 federation, uint32 index)
+    function _markPaid(RoundId round, address client, uint40 federation, uint32 index)
         private
         returns (uint256 millis, bool paid)
     {
-        PageKey key = Pages.key(client, federation, index);
-        Page page = _pages[key];
+        PageSlot storage slot = _pages[Pages.key(client, federation, index)];
+        Page page = slot.page;
         (millis, paid) = Pages.read(page, index);
         if (millis == 0) revert NoUpdate(round, client);
-        --millis; // recorded plus one
-        if (!paid) _pages[key] = Pages.withPayment(page, index);
+        unchecked {
+            --millis; // recorded plus one
+        }
+        if (!paid) slot.page = Pages.withPayment(page, index);
     }
 
     /// @dev Books, logs and sends all that a batch claims for one client.
-    function _payClient(FederationId federation, IERC20 token, uint32 number, ClientClaims calldata claims) private {
+    function _payClient(FederationId federation, IERC20 token, uint40 number, ClientClaims calldata claims) private {
         address client = claims.client;
         RoundClaim[] calldata items = claims.rounds;
         bytes32[] calldata siblings = claims.siblings;
-        RoundPayment[] memory payments = new RoundPayment[](items.length);
+        // The data of RewardsPaid as it will be logged: offset and length of the array, then one word a payment.
+        uint256[] memory data = new uint256[](2 + items.length);
         uint256 count;
         uint256 due;
         uint256 first;
-        // At most 2^64 rounds pay less than 2^96 each, and calldata holds fewer siblings than that.
+        // Less than 2^64 claims pay less than 2^96 and pass over at most 255 siblings each.
         unchecked {
             for (uint256 i; i < items.length; ++i) {
                 RoundClaim item = items[i];
-                (RoundPayment payment, uint256 amount) = _payItem(federation, number, client, item, siblings, first);
+                (RoundPayment payment, uint96 amount) = _payItem(federation, number, client, item, siblings, first);
                 first += item.levels();
                 if (RoundPayment.unwrap(payment) == 0) continue;
-                payments[count++] = payment;
+                assembly ("memory-safe") {
+                    mstore(add(add(data, 0x60), shl(5, count)), payment) // data[2 + count], and count <= i
+                }
+                ++count;
                 due += amount;
             }
         }
         if (count == 0) return;
+        (data[0], data[1]) = (0x20, count);
+        bytes32 topic = RewardsPaid.selector;
         assembly ("memory-safe") {
-            mstore(payments, count) // without the places of what was paid before
+            // emit RewardsPaid(federation, client, payments), which would copy them first
+            log3(add(data, 0x20), shl(5, add(count, 2)), topic, federation, shr(96, shl(96, client)))
         }
-        emit RewardsPaid(federation, client, payments);
         _send(token, client, due);
     }
 
     /// @dev Books one item of a batch, whose proof starts at sibling number `first`; 0 where it is already paid.
     function _payItem(
         FederationId federation,
-        uint32 number,
+        uint40 number,
         address client,
         RoundClaim item,
         bytes32[] calldata siblings,
         uint256 first
-    ) private returns (RoundPayment payment, uint256 amount) {
+    ) private returns (RoundPayment payment, uint96 amount) {
         uint64 index = item.index();
         RoundId round = Hashing.round(federation, index);
         Round storage record = _rounds[round];
@@ -198,9 +207,9 @@ abstract contract Payments is Rounds {
         } else {
             amount = item.amount();
             _payByResult(round, record, payout, client, millis, amount);
-            uint256 levels = item.levels();
-            if (first + levels > siblings.length) revert SiblingsMissing(round, siblings.length, first + levels);
-            _requireProof(round, record, client, amount, siblings, first, levels);
+            uint256 end = first + item.levels();
+            if (end > siblings.length) revert SiblingsMissing(round, siblings.length, end);
+            _requireProof(round, record, client, amount, siblings, first, end);
         }
         payment = Words.payment(index, byTime, amount);
     }
@@ -212,14 +221,14 @@ abstract contract Payments is Rounds {
         Payout payout,
         address client,
         uint256 millis,
-        uint256 amount
+        uint96 amount
     ) private {
-        uint256 unpaid = payout.unpaid();
+        uint96 unpaid = payout.unpaid();
         unchecked {
             uint256 ceiling = payout.rate() * millis; // 96 + 40 bits
             if (amount > ceiling) revert AmountAboveRecord(round, client, amount, ceiling);
             if (amount > unpaid) revert AmountAboveRemaining(round, amount, unpaid);
-            record.payout = payout.withUnpaid(uint96(unpaid - amount));
+            record.payout = payout.withUnpaid(unpaid - amount);
         }
     }
 
@@ -230,21 +239,24 @@ abstract contract Payments is Rounds {
         uint256 amount,
         bytes32[] calldata siblings,
         uint256 first,
-        uint256 levels
+        uint256 end
     ) private view {
         bytes32 root = record.rewardsRoot;
         bytes32 leaf = Hashing.rewardLeaf(round, client, amount);
         // No leaf holds 0: a client could otherwise be paid off with nothing.
-        if (amount == 0 || !Merkle.verify(siblings, first, levels, root, leaf)) revert InvalidProof(root, leaf);
+        if (amount == 0 || !Merkle.verify(siblings, first, end, root, leaf)) revert InvalidProof(root, leaf);
     }
 
     /// @dev Books one payment by time.
     function _payByTime(Round storage record, Payout payout, uint256 millis) private returns (uint96 amount) {
         Training memory training = record.training;
-        amount = (payout.rate() * (millis < training.timeCapMillis ? millis : training.timeCapMillis)).toUint96();
-        uint256 unpaid = payout.byTime() ? payout.unpaid() : RoundMath.owedByTime(training, payout);
-
-        record.payout = payout.withByTime().withUnpaid((unpaid - amount).toUint96());
+        // All that is owed by time is rate x timeMillis <= pool < 2^96, and this client's part is in it once.
+        unchecked {
+            uint256 payable_ = millis < training.timeCapMillis ? millis : training.timeCapMillis;
+            amount = uint96(payout.rate() * payable_);
+            uint256 unpaid = payout.byTime() ? payout.unpaid() : RoundMath.owedByTime(training, payout);
+            record.payout = payout.withByTime().withUnpaid(uint96(unpaid - amount));
+        }
     }
 
     function _send(IERC20 token, address to, uint256 amount) private {

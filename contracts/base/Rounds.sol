@@ -17,9 +17,10 @@ import {
 } from "../interfaces/ITrainingRounds.sol";
 import {Bounds} from "../libraries/Bounds.sol";
 import {Hashing} from "../libraries/Hashing.sol";
-import {Page, PageKey} from "../libraries/Pages.sol";
+import {Header, Headers} from "../libraries/Headers.sol";
+import {PageKey, PageSlot} from "../libraries/Pages.sol";
 import {Payout, Payouts, Verdict} from "../libraries/Payouts.sol";
-import {Attestation, Federation, Header, Round, Stakes, Training} from "../libraries/Records.sol";
+import {Attestation, Federation, Round, Stakes, Training} from "../libraries/Records.sol";
 import {RoundMath} from "../libraries/RoundMath.sol";
 import {Federations} from "./Federations.sol";
 
@@ -32,7 +33,7 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
     using RoundMath for Training;
 
     mapping(RoundId round => Round) internal _rounds;
-    mapping(PageKey key => Page) internal _pages;
+    mapping(PageKey key => PageSlot) internal _pages;
 
     /// @inheritdoc ITrainingRounds
     function launchRound(FederationId federation, bytes32 expectedBase, RoundTerms calldata terms)
@@ -40,35 +41,34 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
         nonReentrant
         returns (RoundId round)
     {
-        Federation storage leader = _asOrganization(federation);
-        _requireNoneLive(federation, leader);
-        bytes32 base = _head(federation, leader);
+        Federation storage parent = _asOrganization(federation);
+        _requireNoneLive(federation, parent);
+        bytes32 base = _head(federation, parent);
         if (expectedBase != base) revert StaleBase(federation, expectedBase, base);
-        Bounds.check(terms, leader.auditors != 0);
+        Bounds.check(terms, parent.auditors != 0);
         uint256 escrow = RoundMath.pool(terms.rewardPerMilli, terms.maxMillis, terms.maxUpdates) + terms.bond
-            + uint256(terms.attestationFee) * leader.auditors;
+            + uint256(terms.attestationFee) * parent.auditors;
         escrow.toUint96(); // refuses more: every amount of a round then fits its field
 
-        leader.head = base;
-        uint32 index = ++leader.rounds;
+        parent.head = base;
+        uint32 index = ++parent.rounds;
         round = Hashing.round(federation, index);
         Round storage record = _rounds[round];
-        _write(record, leader, terms);
-        record.header =
-            Header({token: leader.token, federation: leader.number, index: index, admission: leader.admission});
+        _write(record, parent, terms);
+        record.header = Headers.create(parent.token, parent.number, index, parent.admission);
         record.federation = federation;
         record.base = base;
         record.termsHash = Hashing.terms(terms);
         record.updatesHash = Hashing.seed(round, base, record.termsHash);
 
         _emitLaunched(round, record, terms, escrow);
-        _take(leader.token, escrow);
+        _take(parent.token, escrow);
     }
 
     /// @inheritdoc ITrainingRounds
     function settle(RoundId round, Settlement calldata settlement) external {
         Round storage record = _launched(round);
-        Federation storage leader = _asOrganization(record.federation);
+        Federation storage parent = _asOrganization(record.federation);
         Training memory training = record.training;
         Payout payout = record.payout;
         Stakes memory stakes = record.stakes;
@@ -94,7 +94,7 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
         record.stakes.rewardsTotal = settlement.rewardsTotal;
         record.rewardsRoot = settlement.rewardsRoot;
         record.resultHash = resultHash;
-        leader.candidate = settlement.model;
+        parent.candidate = settlement.model;
 
         emit RoundSettled(round, settlement, resultHash, settledAt, challengeEnds);
     }
@@ -160,7 +160,7 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
 
     function _launched(RoundId round) internal view returns (Round storage record) {
         record = _rounds[round];
-        if (record.header.index == 0) revert UnknownRound(round);
+        if (record.header.index() == 0) revert UnknownRound(round);
     }
 
     function _phase(Training memory training, Stakes memory stakes, Payout payout) internal view returns (Phase) {
@@ -181,12 +181,12 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
     }
 
     /// @dev The model that a launch would start from now.
-    function _head(FederationId federation, Federation storage leader) internal view returns (bytes32) {
-        return _phase(_rounds[Hashing.round(federation, leader.rounds)]).movesHead() ? leader.candidate : leader.head;
+    function _head(FederationId federation, Federation storage parent) internal view returns (bytes32) {
+        return _phase(_rounds[Hashing.round(federation, parent.rounds)]).movesHead() ? parent.candidate : parent.head;
     }
 
-    function _requireNoneLive(FederationId federation, Federation storage leader) private view {
-        RoundId last = Hashing.round(federation, leader.rounds);
+    function _requireNoneLive(FederationId federation, Federation storage parent) private view {
+        RoundId last = Hashing.round(federation, parent.rounds);
         Phase phase = _phase(_rounds[last]);
         if (phase.isLive()) revert RoundIsLive(last, phase);
     }
@@ -205,7 +205,7 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
         }
     }
 
-    function _write(Round storage record, Federation storage leader, RoundTerms calldata terms) private {
+    function _write(Round storage record, Federation storage parent, RoundTerms calldata terms) private {
         record.training = Training({
             launchedAt: uint40(block.timestamp),
             trainingSeconds: terms.trainingSeconds,
@@ -220,9 +220,9 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
             rewardsTotal: 0,
             settlementSeconds: terms.settlementSeconds,
             challengeSeconds: terms.challengeSeconds,
-            auditors: leader.auditors
+            auditors: parent.auditors
         });
-        record.payout = Payouts.open(terms.rewardPerMilli, leader.quorum);
+        record.payout = Payouts.open(terms.rewardPerMilli, parent.quorum);
         record.dues.attestationFee = terms.attestationFee;
     }
 
@@ -231,9 +231,9 @@ abstract contract Rounds is Federations, ReentrancyGuardTransient {
         emit RoundLaunched(
             round,
             record.federation,
-            record.header.index,
+            record.header.index(),
             record.base,
-            _admissionRoots[record.header.admission],
+            _admissionRoots[record.header.federation()][record.header.admission()],
             terms,
             record.termsHash,
             training.launchedAt,

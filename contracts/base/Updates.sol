@@ -12,8 +12,9 @@ import {
     SkipReason
 } from "../interfaces/ITrainingRounds.sol";
 import {Hashing} from "../libraries/Hashing.sol";
-import {Page, PageKey, Pages} from "../libraries/Pages.sol";
-import {Header, Round, Training} from "../libraries/Records.sol";
+import {Header} from "../libraries/Headers.sol";
+import {Page, PageSlot, Pages} from "../libraries/Pages.sol";
+import {Round, Training} from "../libraries/Records.sol";
 import {RoundMath} from "../libraries/RoundMath.sol";
 import {Signatures} from "../libraries/Signatures.sol";
 import {Rounds} from "./Rounds.sol";
@@ -29,10 +30,14 @@ abstract contract Updates is Rounds, EIP712 {
         Round storage record = _rounds[round];
         Training memory training = record.training;
         _requireTraining(round, record, training);
-        Header memory header = record.header;
-        _requireTakeable(round, header, training, msg.sender, digest, millis);
-        bytes32 updatesHash = _record(round, header, training, record.updatesHash, msg.sender, digest, millis);
-        _store(round, record, training, updatesHash);
+        Header header = record.header;
+        PageSlot storage slot = _pages[Pages.key(msg.sender, header.federation(), header.index())];
+        Page page = slot.page;
+        _requireTakeable(round, header, training, page, msg.sender, digest, millis);
+        slot.page = Pages.withUpdate(page, header.index(), millis);
+        _count(training, millis);
+        emit UpdateSubmitted(round, msg.sender, digest, millis);
+        _store(round, record, training, Hashing.next(record.updatesHash, msg.sender, digest, millis));
     }
 
     /// @inheritdoc ITrainingRounds
@@ -40,16 +45,17 @@ abstract contract Updates is Rounds, EIP712 {
         Round storage record = _rounds[round];
         Training memory training = record.training;
         _requireTraining(round, record, training);
-        Header memory header = record.header;
-        _requireTakeable(round, header, training, update.client, update.digest, update.millis);
-        bytes32 signed =
-            _typedDataHash(record.federation, round, record.termsHash, update.client, update.digest, update.millis);
-        if (!Signatures.isValid(update.client, signed, update.signature)) {
-            revert InvalidSignature(round, update.client);
-        }
-        bytes32 updatesHash =
-            _record(round, header, training, record.updatesHash, update.client, update.digest, update.millis);
-        _store(round, record, training, updatesHash);
+        Header header = record.header;
+        (address client, bytes32 digest, uint40 millis) = (update.client, update.digest, update.millis);
+        PageSlot storage slot = _pages[Pages.key(client, header.federation(), header.index())];
+        Page page = slot.page;
+        _requireTakeable(round, header, training, page, client, digest, millis);
+        bytes32 signed = _typedDataHash(record.federation, round, record.termsHash, client, digest, millis);
+        if (!Signatures.isValid(client, signed, update.signature)) revert InvalidSignature(round, client);
+        slot.page = Pages.withUpdate(page, header.index(), millis);
+        _count(training, millis);
+        emit UpdateSubmitted(round, client, digest, millis);
+        _store(round, record, training, Hashing.next(record.updatesHash, client, digest, millis));
     }
 
     /// @inheritdoc ITrainingRounds
@@ -57,23 +63,28 @@ abstract contract Updates is Rounds, EIP712 {
         Round storage record = _rounds[round];
         Training memory training = record.training;
         _requireTraining(round, record, training);
-        Header memory header = record.header;
+        Header header = record.header;
         FederationId federation = record.federation;
         bytes32 termsHash = record.termsHash;
         bytes32 updatesHash = record.updatesHash;
         for (uint256 i; i < updates.length; ++i) {
             SignedUpdate calldata update = updates[i];
             (address client, bytes32 digest, uint40 millis) = (update.client, update.digest, update.millis);
-            (bool refused, SkipReason reason) = _refusal(header, training, client, digest, millis);
+            PageSlot storage slot = _pages[Pages.key(client, header.federation(), header.index())];
+            Page page = slot.page;
+            (bool refused, SkipReason reason) = _refusal(header, training, page, client, digest, millis);
             if (!refused) {
                 bytes32 signed = _typedDataHash(federation, round, termsHash, client, digest, millis);
                 (refused, reason) = (!Signatures.isByKey(client, signed, update.signature), SkipReason.InvalidSignature);
             }
             if (refused) {
                 emit UpdateSkipped(round, client, digest, reason);
-            } else {
-                updatesHash = _record(round, header, training, updatesHash, client, digest, millis);
+                continue;
             }
+            slot.page = Pages.withUpdate(page, header.index(), millis);
+            _count(training, millis);
+            emit UpdateSubmitted(round, client, digest, millis);
+            updatesHash = Hashing.next(updatesHash, client, digest, millis);
         }
         _store(round, record, training, updatesHash);
     }
@@ -95,58 +106,55 @@ abstract contract Updates is Rounds, EIP712 {
         if (training.updates == training.maxUpdates) revert RoundFull(round, training.maxUpdates);
     }
 
-    /// @dev Why an update cannot be taken, its signature apart. Time cannot have been recorded before the launch.
-    function _refusal(Header memory header, Training memory training, address client, bytes32 digest, uint40 millis)
+    /// @dev Why an update cannot be taken, its signature apart; `page` is the client's.
+    function _refusal(Header header, Training memory training, Page page, address client, bytes32 digest, uint40 millis)
         private
         view
         returns (bool refused, SkipReason reason)
     {
         if (training.updates == training.maxUpdates) return (true, SkipReason.RoundFull);
-        Page page = _pages[Pages.key(client, header.federation, header.index)];
-        (uint256 millisPlusOne,) = Pages.read(page, header.index);
+        (uint256 millisPlusOne,) = Pages.read(page, header.index());
         if (millisPlusOne != 0) return (true, SkipReason.AlreadySubmitted);
         if (digest == 0) return (true, SkipReason.ZeroDigest);
         if (millis > _mostMillis(training)) return (true, SkipReason.TooManyMillis);
-        if (header.admission != 0 && !_joined[header.admission][client]) return (true, SkipReason.NotJoined);
+        if (header.admission() != 0 && !_joined[header.federation()][header.admission()][client]) {
+            return (true, SkipReason.NotJoined);
+        }
     }
 
+    /// @dev The same as errors. RoundFull was asked before.
     function _requireTakeable(
         RoundId round,
-        Header memory header,
+        Header header,
         Training memory training,
+        Page page,
         address client,
         bytes32 digest,
         uint40 millis
     ) private view {
-        (bool refused, SkipReason reason) = _refusal(header, training, client, digest, millis);
+        (bool refused, SkipReason reason) = _refusal(header, training, page, client, digest, millis);
         if (!refused) return;
         if (reason == SkipReason.AlreadySubmitted) revert AlreadySubmitted(round, client);
         if (reason == SkipReason.ZeroDigest) revert ZeroDigest(round);
         if (reason == SkipReason.TooManyMillis) revert TooManyMillis(round, millis, _mostMillis(training));
-        revert NotJoined(_rounds[round].federation, _admissionRoots[header.admission], client);
+        revert NotJoined(_rounds[round].federation, _admissionRoots[header.federation()][header.admission()], client);
     }
 
+    /// @dev Time cannot have been recorded before the launch.
     function _mostMillis(Training memory training) private view returns (uint256) {
-        uint256 elapsed = 1000 * (block.timestamp - training.launchedAt);
-        return elapsed < training.maxMillis ? elapsed : training.maxMillis;
+        unchecked {
+            uint256 elapsed = 1000 * (block.timestamp - training.launchedAt);
+            return elapsed < training.maxMillis ? elapsed : training.maxMillis;
+        }
     }
 
-    /// @dev Writes the update; counts it in `training` and returns the new rolling hash, for `_store`.
-    function _record(
-        RoundId round,
-        Header memory header,
-        Training memory training,
-        bytes32 updatesHash,
-        address client,
-        bytes32 digest,
-        uint40 millis
-    ) private returns (bytes32) {
-        PageKey key = Pages.key(client, header.federation, header.index);
-        _pages[key] = Pages.withUpdate(_pages[key], header.index, millis);
-        ++training.updates;
-        training.timeMillis += millis < training.timeCapMillis ? millis : training.timeCapMillis;
-        emit UpdateSubmitted(round, client, digest, millis);
-        return Hashing.next(updatesHash, client, digest, millis);
+    /// @dev Counts an update in `training`, for `_store`.
+    function _count(Training memory training, uint40 millis) private pure {
+        // At most maxUpdates updates, and maxUpdates x timeCapMillis fits (Term.TimeCapTotal).
+        unchecked {
+            ++training.updates;
+            training.timeMillis += millis < training.timeCapMillis ? millis : training.timeCapMillis;
+        }
     }
 
     function _store(RoundId round, Round storage record, Training memory training, bytes32 updatesHash) private {

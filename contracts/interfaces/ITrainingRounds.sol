@@ -18,7 +18,7 @@ enum Phase {
     Void, // terminal: no update came; everything returns
     Final, // terminal: a quorum agreed, or unaudited and the challenge is over; the head moves, pay is by result
     Unconfirmed, // terminal: audited, no quorum in time; the head moves, pay is by time
-    Rejected, // terminal: a quorum agreed on another result; the head stays, pay is by that result once revealed
+    Rejected, // terminal: a quorum agreed on another result; the head stays, pay is by that result once revealed, by time if never
     Abandoned // terminal: updates but no settlement in time; the head stays, pay is by time
 }
 
@@ -118,7 +118,8 @@ struct SignedUpdate {
 }
 
 /// @notice A claim for one round, in one word; from the lowest bit: amount (96; base units, by result only), levels (8;
-/// how many of the siblings are its proof, 0 where pay is by time), index (64) of the round within the federation.
+/// how many of the siblings are its proof, 0 where pay is by time), index (64) of the round within the federation. What
+/// lies above is not read.
 type RoundClaim is uint256;
 
 /// @notice What was paid for one round, in one word; from the lowest bit: amount (96; base units), basis (8; a PayBasis),
@@ -180,7 +181,8 @@ struct RoundView {
 /// @notice One immutable contract without owner, proxy or upgrade. Every round is an island: its own escrow, result and
 /// payments; nothing that one round or federation does can touch another's money. Nothing here loops over clients
 /// except over a caller's own batch. Events are the audit log: state = replay(logs, now).
-/// @dev WARNING: solvency is promised for tokens whose balances change only by transfer. All hashes use abi.encode.
+/// @dev WARNING: solvency is promised for tokens whose balances change only by transfer. While a token's transfer runs,
+/// views show the books as they will be after it. All hashes use abi.encode.
 interface ITrainingRounds {
     // --- events: every term, absolute times, full values ---
 
@@ -271,7 +273,7 @@ interface ITrainingRounds {
     error NothingForfeited(RoundId round, Phase phase);
     error AlreadyForfeited(RoundId round);
 
-    // --- federations ---
+    // --- federations; all but the first revert with UnknownFederation, and NotOrganization where only it may ---
 
     /// @notice Creates a federation whose organization is the caller.
     /// @dev Reverts: FederationExists, ZeroForfeitTo, ZeroModel, InvalidQuorum, AuditorsNotAscending. Emits FederationCreated.
@@ -285,16 +287,17 @@ interface ITrainingRounds {
     function acceptOrganization(FederationId federation) external;
 
     /// @notice Sets the admission root that counts from the next launch; 0 opens. Organization only. Emits AdmissionChanged.
+    /// @dev At once nobody can join under the old root any more, also for the round that is live.
     function setAdmission(FederationId federation, bytes32 admissionRoot) external;
 
     /// @notice Joins `client` under the federation's current root, once per root; anyone may send it.
     /// @dev Reverts: AdmissionIsOpen, AlreadyJoined, InvalidProof. Emits Joined.
     function join(FederationId federation, address client, bytes32[] calldata proof) external;
 
-    // --- a round ---
+    // --- a round; all revert with UnknownRound ---
 
     /// @notice Launches the next round and takes its escrow: rate x maxMillis x maxUpdates + bond + fee x auditors.
-    /// @dev Organization only; at most one live round. Reverts: RoundIsLive, StaleBase where `expectedBase` is not the head,
+    /// @dev Organization only; at most one live round. Reverts: UnknownFederation, NotOrganization, RoundIsLive, StaleBase where `expectedBase` is not the head,
     /// TermOutOfRange, SafeCastOverflowedUintDowncast where the escrow is 2^96 or more, EscrowNotReceived unless exactly
     /// the escrow arrives. An escrow of 0 moves nothing and asks for no token. Emits RoundLaunched.
     function launchRound(FederationId federation, bytes32 expectedBase, RoundTerms calldata terms)
@@ -318,7 +321,7 @@ interface ITrainingRounds {
     function submitUpdates(RoundId round, SignedUpdate[] calldata updates) external;
 
     /// @notice States the result of a round, in phase Settlement. Organization only. Constant gas.
-    /// @dev Reverts: WrongPhase, StaleUpdates, ZeroModel, InvalidRewards. Emits RoundSettled, where
+    /// @dev Reverts: NotOrganization, WrongPhase, StaleUpdates, ZeroModel, InvalidRewards. Emits RoundSettled, where
     /// resultHash = keccak256(abi.encode(chain id, contract, round, base, updatesHash, model, derivedHash, rewardsRoot, rewardsTotal)).
     function settle(RoundId round, Settlement calldata settlement) external;
 
@@ -333,7 +336,7 @@ interface ITrainingRounds {
     function reveal(RoundId round, bytes32 model, bytes32 derivedHash, bytes32 rewardsRoot, uint96 rewardsTotal)
         external;
 
-    // --- money out; anyone may send these, the money always goes to whom it is owed ---
+    // --- money out; anyone may send these, the money always goes to whom it is owed; all revert with UnknownRound ---
 
     /// @notice Pays a client its reward by result; leaf = keccak256(keccak256(abi.encode(round, client, uint256 amount))).
     /// @dev Reverts: NotPayable, NoUpdate, AlreadyPaid, AmountAboveRecord (rate x recorded millis), AmountAboveRemaining,
@@ -341,11 +344,12 @@ interface ITrainingRounds {
     function claim(RoundId round, address client, uint96 amount, bytes32[] calldata proof) external;
 
     /// @notice Pays a client by time: rate x min(recorded millis, timeCapMillis). Emits RewardPaid.
+    /// @dev Reverts: NotPayable, NoUpdate, AlreadyPaid.
     function claimByTime(RoundId round, address client) external;
 
     /// @notice Many payments of either basis in one call, over rounds of one federation, one transfer for each element.
     /// @dev Passes over what is already paid, so that nobody can make a batch fail by claiming one of its items before it;
-    /// whatever else is wrong with an item reverts the whole. By time, an item's amount and siblings are not read. Reverts:
+    /// whatever else is wrong, with an item or with a transfer, reverts the whole. By time, an item's amount and siblings are not read. Reverts:
     /// UnknownFederation, UnknownRound, SiblingsMissing, and as `claim` and `claimByTime` do. Emits RewardsPaid.
     function claimBatch(FederationId federation, ClientClaims[] calldata claims) external;
 

@@ -10,8 +10,9 @@ library Merkle {
         return verify(proof, 0, proof.length, root, leaf);
     }
 
-    /// @dev The same for the proof that is `levels` of the siblings from number `first` on, all of which there must be.
-    function verify(bytes32[] calldata siblings, uint256 first, uint256 levels, bytes32 root, bytes32 leaf)
+    /// @dev The same for the proof that is the siblings from number `first` to before number `end`, all of which there
+    /// must be.
+    function verify(bytes32[] calldata siblings, uint256 first, uint256 end, bytes32 root, bytes32 leaf)
         internal
         pure
         returns (bool valid)
@@ -19,8 +20,8 @@ library Merkle {
         assembly ("memory-safe") {
             let node := leaf
             let at := add(siblings.offset, shl(5, first))
-            let end := add(at, shl(5, levels))
-            if levels {
+            let past := add(siblings.offset, shl(5, end))
+            if lt(at, past) {
                 for {} 1 {} {
                     let sibling := calldataload(at)
                     let place := shl(5, gt(node, sibling)) // the smaller of the two goes first
@@ -28,7 +29,7 @@ library Merkle {
                     mstore(xor(place, 0x20), sibling)
                     node := keccak256(0x00, 0x40)
                     at := add(at, 0x20)
-                    if eq(at, end) { break } // here and not above: one jump less a level
+                    if eq(at, past) { break } // here and not above: one jump less a level
                 }
             }
             valid := eq(node, root)

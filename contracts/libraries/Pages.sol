@@ -8,6 +8,11 @@ type PageKey is uint256;
 /// @dev One slot: a client's updates of seven successive rounds of one federation, 36 bits each.
 type Page is uint256;
 
+/// @dev Holds a page, so that its place is hashed once and not for reading and writing each.
+struct PageSlot {
+    Page page;
+}
+
 /// @title What is recorded of updates, seven rounds to a slot
 /// @notice A fresh slot is most of what an update costs, so seven rounds share one. In each round's 36 bits lie its
 /// milliseconds plus one (0: no update) and, in the highest, whether it is paid. 35 bits hold every time that can be
@@ -19,8 +24,8 @@ library Pages {
     uint256 private constant PAID = 1 << (BITS - 1);
 
     /// @dev Key of the page that holds the update of `client` in the `index`-th round of federation number `federation`.
-    function key(address client, uint32 federation, uint32 index) internal pure returns (PageKey) {
-        return PageKey.wrap((uint256(uint160(client)) << 64) | (uint256(federation) << 32) | (index / ROUNDS));
+    function key(address client, uint40 federation, uint32 index) internal pure returns (PageKey) {
+        return PageKey.wrap((uint256(uint160(client)) << 72) | (uint256(federation) << 32) | (index / ROUNDS));
     }
 
     /// @dev What the page holds of a round: milliseconds plus one, 0 where there is no update, and whether it is paid.
@@ -31,7 +36,9 @@ library Pages {
 
     /// @dev `page` with an update of `millis`; the round's place must be empty, and `millis` below 2^35 - 1.
     function withUpdate(Page page, uint32 index, uint40 millis) internal pure returns (Page) {
-        return Page.wrap(Page.unwrap(page) | ((uint256(millis) + 1) << _shift(index)));
+        unchecked {
+            return Page.wrap(Page.unwrap(page) | ((uint256(millis) + 1) << _shift(index)));
+        }
     }
 
     /// @dev `page` with the round's update marked as paid.

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
 import {FederationId} from "../interfaces/ITrainingRounds.sol";
+import {Header} from "./Headers.sol";
 import {Payout} from "./Payouts.sol";
 
 /// @dev The base model of the next round is `candidate` where the last round moved the head, else `head`. A settlement
@@ -12,12 +13,13 @@ struct Federation {
     address organization; // zero: no such federation
     address offeredTo;
     IERC20 token;
-    uint32 number; // this federation's, short enough to share a slot; the first is 1
+    uint40 number; // this federation's, short enough to share a slot; the first is 1
     uint32 rounds; // launched so far: the index of the last
     uint8 quorum;
     uint8 auditors;
     address forfeitTo;
-    uint32 admission; // number of the current root; 0 is open
+    uint24 admission; // number of the current root; 0 is open
+    uint24 admissions; // roots numbered so far
     bytes32 task;
     bytes32 head;
     bytes32 candidate;
@@ -51,14 +53,6 @@ struct Dues {
     uint8 attestations;
     uint8 feesPaid;
     bool forfeited;
-}
-
-/// @dev One slot: what updates and payments ask of the federation, as it is for this round.
-struct Header {
-    IERC20 token;
-    uint32 federation; // its number
-    uint32 index; // 0: no such round
-    uint32 admission; // number of the root at launch
 }
 
 /// @dev One slot.

@@ -17,7 +17,9 @@ library RoundMath {
 
     /// @dev First second at which training has ended for everybody.
     function trainingEnds(Training memory training) internal pure returns (uint40) {
-        return training.launchedAt + training.trainingSeconds;
+        unchecked {
+            return training.launchedAt + training.trainingSeconds; // uint40 seconds last for 34 000 years
+        }
     }
 
     /// @dev First second at which a round with updates and no settlement is Abandoned; an early close leaves it.

@@ -20,7 +20,7 @@ library Words {
         return uint64(RoundClaim.unwrap(claim) >> INDEX);
     }
 
-    function payment(uint64 index_, bool byTime, uint256 amount_) internal pure returns (RoundPayment) {
+    function payment(uint64 index_, bool byTime, uint96 amount_) internal pure returns (RoundPayment) {
         uint256 basis = byTime ? uint256(PayBasis.Time) : uint256(PayBasis.Result);
         return RoundPayment.wrap((uint256(index_) << INDEX) | (basis << MIDDLE) | amount_);
     }

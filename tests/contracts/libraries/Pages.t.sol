@@ -14,7 +14,7 @@ contract PagesTest {
     }
 
     /// @dev Updates and payments of thirty rounds in any order: each round reads as if it had a slot of its own.
-    function testFuzz_RoundsOfAPageAreIslands(address client, uint32 federation, uint32 first, uint256[] calldata moves)
+    function testFuzz_RoundsOfAPageAreIslands(address client, uint40 federation, uint32 first, uint256[] calldata moves)
         external
     {
         first = uint32(within(first, 0, type(uint32).max - ROUNDS));
@@ -41,7 +41,7 @@ contract PagesTest {
     }
 
     /// @dev Two updates share a page only where client and federation are the same and the rounds are of one seven.
-    function testFuzz_KeysDoNotMeet(address a, address b, uint32 f, uint32 g, uint32 i, uint32 j) external pure {
+    function testFuzz_KeysDoNotMeet(address a, address b, uint40 f, uint40 g, uint32 i, uint32 j) external pure {
         bool same = PageKey.unwrap(Pages.key(a, f, i)) == PageKey.unwrap(Pages.key(b, g, j));
         assert(same == (a == b && f == g && i / 7 == j / 7));
         assert(PageKey.unwrap(Pages.key(a, f, i)) == PageKey.unwrap(Pages.key(a, f, i - i % 7)));
