@@ -13,12 +13,12 @@ contract MerkleTest {
         return Merkle.verify(proof, root, leaf);
     }
 
-    function verify(bytes32[] calldata siblings, uint256 first, uint256 levels, bytes32 root, bytes32 leaf)
+    function verify(bytes32[] calldata siblings, uint256 first, uint256 end, bytes32 root, bytes32 leaf)
         external
         pure
         returns (bool)
     {
-        return Merkle.verify(siblings, first, levels, root, leaf);
+        return Merkle.verify(siblings, first, end, root, leaf);
     }
 
     function theirs(bytes32[] calldata proof, bytes32 root, bytes32 leaf) external pure returns (bool) {
@@ -38,15 +38,15 @@ contract MerkleTest {
     function testFuzz_ASliceIsAProof(
         bytes32[] calldata siblings,
         uint256 first,
-        uint256 levels,
+        uint256 end,
         bytes32 root,
         bytes32 leaf
     ) external view {
         first = within(first, 0, siblings.length);
-        levels = within(levels, 0, siblings.length - first);
-        bytes32[] calldata proof = siblings[first:first + levels];
-        assert(this.verify(siblings, first, levels, root, leaf) == this.theirs(proof, root, leaf));
-        assert(this.verify(siblings, first, levels, this.processed(proof, leaf), leaf));
+        end = within(end, first, siblings.length);
+        bytes32[] calldata proof = siblings[first:end];
+        assert(this.verify(siblings, first, end, root, leaf) == this.theirs(proof, root, leaf));
+        assert(this.verify(siblings, first, end, this.processed(proof, leaf), leaf));
     }
 
     function testFuzz_EveryLeafHasAProofAndNothingElse(bytes32 seed, uint256 size, uint256 chosen, bytes32 stranger)
