@@ -110,13 +110,24 @@ def admission_notice(federation: FederationState, account: Address) -> str | Non
     )
 
 
-def pay_line(round_: RoundState) -> str:
-    """What the round pays, for people: its rate, both caps and its bond."""
+def pay_line(round_: RoundState, federation: FederationState) -> str:
+    """What the round pays, for people: its rate, both caps, its bond and who gets a forfeited one."""
     terms = round_.terms
     return (
         f"{terms.reward_per_milli} base units per ms for up to {terms.max_millis} ms,"
-        f" by time alone for up to {terms.time_cap_millis} ms; bond {terms.bond} base units"
+        f" by time alone for up to {terms.time_cap_millis} ms; bond {terms.bond} base units,"
+        f" forfeited to {_receiver(federation)}"
     )
+
+
+def _receiver(federation: FederationState) -> str:
+    """A bond that comes back to who should lose it, or goes to who decides that it is lost, binds nobody."""
+    receiver = federation.terms.forfeit_to
+    if receiver == federation.organization:
+        return f"{receiver}, the organization itself: it loses nothing by silence"
+    if receiver in federation.terms.auditors:
+        return f"{receiver}, an auditor that decides over it"
+    return receiver
 
 
 def _check_admission(round_: RoundState, federation: FederationState, account: Address) -> None:

@@ -5,7 +5,7 @@
 
 Nothing is remembered between passes but what the outbox and the chain hold, so a pass may die anywhere and the next
 one, in this process or another, goes on. Bytes are never public before training has closed: until then anybody could
-commit a copy (DESIGN 2, digest first, bytes later).
+commit a copy (SPECIFICATION U4).
 """
 
 from __future__ import annotations
@@ -300,6 +300,7 @@ class ClientWorker:
         try:
             task = self._artifacts.task(federation)
             check_round(round_, federation, task, self.account, len(self._dataset), self._policy)
+            self._say_once(f"round {round_.index}: training for {pay_line(round_, federation)}")
             return self._submit(self._work(round_, task), round_)
         except NotJoined:  # the one refusal that a client can mend while the round is open: asked again, said once
             if round_.id in self._not_joined:
@@ -312,7 +313,6 @@ class ClientWorker:
 
     def _work(self, round_: RoundState, task: Task) -> Entry:
         """Train, quantise and write to the outbox; on return the update survives anything."""
-        self._say_once(f"round {round_.index}: training for {pay_line(round_)}")
         base = self._artifacts.base(round_, task)
         trained = train(
             base,

@@ -82,9 +82,19 @@ def test_the_smallest_credit_is_enough() -> None:
 
 
 def test_what_is_paid_is_said_in_one_line() -> None:
-    round_, _ = launched(audited=True)
-    line = pay_line(round_)
-    assert line == "3 base units per ms for up to 60000 ms, by time alone for up to 1000 ms; bond 50 base units"
+    round_, federation = launched(audited=True)
+    receiver = federation.terms.forfeit_to
+    assert pay_line(round_, federation) == (
+        "3 base units per ms for up to 60000 ms, by time alone for up to 1000 ms; bond 50 base units,"
+        f" forfeited to {receiver}"
+    )
+    own = replace(federation, terms=replace(federation.terms, forfeit_to=federation.organization))
+    assert pay_line(round_, own).endswith(
+        f"{federation.organization}, the organization itself: it loses nothing by silence"
+    )
+    [auditor, *_] = federation.terms.auditors
+    auditors = replace(federation, terms=replace(federation.terms, forfeit_to=auditor))
+    assert pay_line(round_, auditors).endswith(f"{auditor}, an auditor that decides over it")
 
 
 # --- windows ---
