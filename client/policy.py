@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from protocol.admission import is_joined
 from protocol.errors import ArithmeticRefused, InvalidInput, RondoError
-from protocol.rewards import credit_millis
+from protocol.rewards import floor_credit_millis
 from protocol.state import FederationState, RoundState
 from protocol.task import Task, check_bounds
 from protocol.types import Address, hex32
@@ -174,7 +174,7 @@ def _check_pay(round_: RoundState, task: Task, examples: int, *, audited: bool) 
             do,
         )
     steps = task.training.planned_steps(min(examples, task.merge.examples_cap))
-    if credit_millis(terms.max_millis, steps, task.credit) == 0:
+    if floor_credit_millis(terms.max_millis, steps, task.credit) == 0:
         _refuse(
             round_,
             f"the task's credit for {steps} steps is 0 ms",

@@ -19,7 +19,7 @@ from protocol.hashing import result_hash
 from protocol.merkle import MerkleTree
 from protocol.model import Model, encode_model, weights_cid
 from protocol.report import Derived, UpdateVerdict, derived_hash
-from protocol.rewards import credit_millis, reward, rewards_tree
+from protocol.rewards import floor_credit_millis, reward, rewards_tree
 from protocol.task import Task, check_bounds
 from protocol.types import Address, Digest, Hash
 from protocol.unixfs import directory_digest
@@ -145,7 +145,7 @@ def _result(
 def _verdict(screened: Screened, task: Task, reward_per_milli: int) -> UpdateVerdict:
     """Reckon one update's credit and reward: its recorded milliseconds up to the plan's, and 0 unless accepted."""
     update, accepted = screened.update, screened.accepted
-    credit = credit_millis(update.millis, accepted.steps, task.credit) if accepted else 0
+    credit = floor_credit_millis(update.millis, accepted.steps, task.credit) if accepted else 0
     return UpdateVerdict(
         client=update.client,
         digest=update.digest,

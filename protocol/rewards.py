@@ -10,7 +10,7 @@ from protocol.task import CreditRule
 from protocol.types import Address, RoundId
 
 
-def credit_millis(recorded: int, steps: int, rule: CreditRule) -> int:
+def floor_credit_millis(recorded: int, steps: int, rule: CreditRule) -> int:
     """Return min(recorded, floor(steps * reference milliseconds per step * kappa)) (SPECIFICATION M6).
 
     Args:

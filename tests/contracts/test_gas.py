@@ -111,7 +111,7 @@ def test_claim_batch(world, alice, shown):
     federation = world.federation(quorum=0)
     words, siblings = [], []
     for index in range(1, 11):
-        round, proof = settled_wide(world, federation, alice, 100, max_updates=100)
+        _, proof = settled_wide(world, federation, alice, 100, max_updates=100)
         words.append(index << 104 | len(proof) << 96 | 10**18)
         siblings += proof
     world.token.transfer(alice, 1, {"from": world.acme})

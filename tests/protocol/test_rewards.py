@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.merkle import leaf
-from protocol.rewards import credit_millis, reward, rewards_tree
+from protocol.rewards import floor_credit_millis, reward, rewards_tree
 from protocol.task import CreditRule
 from tests.protocol.samples import ALICE, BOB, ROUND
 
@@ -31,12 +31,12 @@ ratios = st.fractions(0, 1000, max_denominator=1000)
 )
 def test_credit(recorded: int, steps: int, reference: str, kappa: str, credit: int) -> None:
     rule = CreditRule(Fraction(reference), Fraction(kappa))
-    assert credit_millis(recorded, steps, rule) == credit
+    assert floor_credit_millis(recorded, steps, rule) == credit
 
 
 @given(st.integers(0, (1 << 40) - 1), st.integers(0, 1 << 40), ratios, ratios)
 def test_credit_is_the_floor_of_the_smaller(recorded: int, steps: int, reference: Fraction, kappa: Fraction) -> None:
-    credit = credit_millis(recorded, steps, CreditRule(reference, kappa))
+    credit = floor_credit_millis(recorded, steps, CreditRule(reference, kappa))
     smaller = min(Fraction(recorded), steps * reference * kappa)
     assert credit <= smaller < credit + 1
 

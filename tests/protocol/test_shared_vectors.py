@@ -82,7 +82,7 @@ def test_credit_rewards_and_their_tree(paid: dict[str, Any]) -> None:
     rule = CreditRule(*(Fraction(value) for value in paid["rule"].values()))
     earned: list[tuple[Address, int]] = []
     for client in paid["clients"]:
-        credit = rewards.credit_millis(int(client["recorded"]), int(client["steps"]), rule)
+        credit = rewards.floor_credit_millis(int(client["recorded"]), int(client["steps"]), rule)
         amount = rewards.reward(credit, int(paid["rewardPerMilli"]))
         assert (credit, amount) == (int(client["credit"]), int(client["amount"]))
         earned.append((address(client["client"]), amount))
