@@ -56,28 +56,37 @@ class Table:
     # --- moves ---
 
     def wait(self, which: int, how: int) -> None:
-        self.world.advance((1, 9, 10, 19, 20, 41)[how % 6])
+        self.world.advance((1, 9, 10, 20, 21, 41)[how % 6])
 
     def launch(self, which: int, how: int) -> None:
         game, federation, _ = self.federation(which)
         terms = replace(SHORT, time_cap_millis=(0, 5_000)[how % 2])
-        name = self.leader(federation) if how % 5 else "carol"
+        name = self.leader(federation) if how % 9 else "carol"
         self.world.chain(name).launch_round(game.id, federation.head, terms)
 
+    def _open(self, which: int, how: int) -> tuple[Game, RoundState | None]:
+        """The federation's last round, mostly launched anew where that is over."""
+        game, _, round = self.federation(which)
+        if (round is None or round.phase not in LIVE) and how % 8:
+            self.launch(which, 1)
+            self.world.advance(10)
+            game, _, round = self.federation(which)
+        return game, round
+
     def submit(self, which: int, how: int) -> None:
-        game, name = self.federation(which)[0], CLIENTS[how % 4]
+        game, name = self._open(which, how)[0], CLIENTS[how % 4]
         digest = Digest(some_hash(f"{how}") if how % 7 else ZERO_HASH)
-        self.world.chain(name).submit_update(game.round, digest, (0, 900, 9_000, 40_000)[how // 4 % 4])
+        self.world.chain(name).submit_update(game.round, digest, (0, 900, 9_000, 61_000)[how // 4 % 4])
 
     def submit_batch(self, which: int, how: int) -> None:
-        game, _, round = self.federation(which)
+        game, round = self._open(which, how)
         if round is None:
             raise LookupError
         updates = []
         for number in range(how % 5):
             name, other = CLIENTS[(how + number) % 4], CLIENTS[(how + number // 2) % 4]
             signed = self.world.chain(name).sign_update(round, Digest(some_hash(name)), 900 * number)
-            client = address_of(other) if how % 3 == 0 else signed.client
+            client = address_of(other) if how % 4 == 0 else signed.client
             updates.append(SignedUpdate(client, signed.digest, signed.millis, signed.signature))
         self.world.chain("carol").submit_updates(game.round, updates)
 
@@ -85,24 +94,30 @@ class Table:
         game, federation, round = self.federation(which)
         if round is None:
             raise LookupError
+        if round.updates and how % 3 and round.phase is Phase.TRAINING:
+            self.world.advance_to(round.training_ends)
         for settled in (True, False):
             part = (how % 4, how // 4 % 4)[settled]
             rewards = {name: self._earned(round, name) * part // 4 for name in CLIENTS}
             self.rewards[game.round, settled] = {name: amount for name, amount in rewards.items() if amount}
         settlement = game.settlement(self.rewards[game.round, True], Digest(some_hash(f"model {how % 3}")))
-        if how % 6 == 0:
+        if how % 12 == 0:
             settlement = replace(settlement, updates_hash=some_hash("stale"))
-        self.world.chain(self.leader(federation) if how % 5 else "carol").settle(game.round, settlement)
+        self.world.chain(self.leader(federation) if how % 9 else "carol").settle(game.round, settlement)
 
     def attest(self, which: int, how: int) -> None:
         game = self.federation(which)[0]
         settlement = game.settlement(self.rewards[game.round, how % 3 != 0], Digest(some_hash("model 0")))
         round = self.world.state().rounds[game.round]
         said = round.settled.result_hash if round.settled and how % 3 else game.result_hash(settlement)
-        self.world.chain(AUDITORS[how % len(AUDITORS)]).attest(game.round, said, some_hash("witness"))
+        for auditor in AUDITORS[how % 3 :][: 1 + how // 3 % 3]:
+            self.world.chain(auditor).attest(game.round, said, some_hash("witness"))
+            self.world.check()
 
     def reveal(self, which: int, how: int) -> None:
-        game = self.federation(which)[0]
+        game, federation, _ = self.federation(which)
+        rejected = [id for id in federation.rounds if self.world.state().rounds[id].phase is Phase.REJECTED]
+        game.round = rejected[how % len(rejected)] if rejected else game.round
         found = game.settlement(self.rewards[game.round, how % 5 == 0], Digest(some_hash("model 0")))
         words = (found.model, found.derived_hash, found.rewards_root, found.rewards_total)
         self.world.chain("carol").reveal(game.round, *words)
@@ -148,17 +163,19 @@ class Table:
         game, federation, _ = self.federation(which)
         self.world.chain(self.leader(federation)).offer_organization(game.id, address_of(("acme", "mallory")[how % 2]))
         self.world.check()
-        self.world.chain(("acme", "mallory", "carol")[how % 3]).accept_organization(game.id)
+        self.world.chain("carol" if how % 3 == 0 else ("acme", "mallory")[how % 2]).accept_organization(game.id)
 
     def admit(self, which: int, how: int) -> None:
         game, federation, _ = self.federation(which if how % 4 == 0 else 2)
         self.world.chain(self.leader(federation)).set_admission(game.id, TREES[how % 3].root)
 
     def join(self, which: int, how: int) -> None:
-        game, name = self.federation(which if how % 4 == 0 else 2)[0], CLIENTS[how // 3 % 4]
+        game, federation, _ = self.federation(which if how % 4 == 0 else 2)
+        name, roots = CLIENTS[how // 3 % 4], [tree.root for tree in TREES]
+        asked = roots.index(federation.admission_root) if how % 5 else how % 3
         proof: tuple[Hash, ...] = ()
-        if name in LISTS[how % 3]:
-            proof = TREES[how % 3].proof(admission_leaf(address_of(name)))
+        if name in LISTS[asked]:
+            proof = TREES[asked].proof(admission_leaf(address_of(name)))
         self.world.chain("carol").join(game.id, address_of(name), proof)
 
     # --- what is owed ---
@@ -176,9 +193,10 @@ class Table:
         return RoundClaim(round.index, rewards.get(name, 0), proof)
 
 
+LIVE = (Phase.TRAINING, Phase.SETTLEMENT, Phase.CHALLENGE)
 MOVES: list[Callable[[Table, int, int], None]] = [
-    *(Table.wait, Table.wait, Table.wait, Table.launch, Table.launch, Table.submit, Table.submit, Table.submit),
-    *(Table.submit_batch, Table.submit_batch, Table.settle, Table.settle, Table.attest, Table.attest, Table.reveal),
+    *(Table.wait, Table.launch, Table.submit, Table.submit, Table.submit, Table.submit_batch, Table.submit_batch),
+    *(Table.settle, Table.settle, Table.settle, Table.attest, Table.attest, Table.reveal, Table.reveal, Table.claim),
     *(Table.claim, Table.claim_batch, Table.fee, Table.withdraw, Table.forfeit, Table.hand_over, Table.admit),
     *(Table.join, Table.join),
 ]
