@@ -24,14 +24,15 @@ from protocol.errors import (
     UnknownFederation,
     UnknownRound,
 )
-from protocol.events import FederationCreated, UpdateSkipped
-from protocol.terms import FederationTerms, SkipReason
+from protocol.events import FederationCreated, RoundPayment, UpdateSkipped
+from protocol.terms import FederationTerms, PayBasis, SkipReason
 from protocol.types import address
 
 ABI = load_contract("TrainingRounds").abi
 CODEC, REVERTS = EventCodec(ABI), RevertCodec(ABI)
 OURS = {topic: entry for topic, entry in entries(ABI, "event").items() if entry["name"] in EVENTS}
 ALICE = address("0x" + "a1" * 20)
+PAYMENT = 7 << 104 | PayBasis.TIME << 96 | 5
 
 
 def snake(name: str) -> str:
@@ -48,6 +49,7 @@ def sample(item: dict[str, Any]) -> Any:
         "bytes32": bytes(keccak(text=item["name"])),
         "bool": True,
         "string": "words",
+        "uint256[]": (PAYMENT, 2**96 - 1),
     }
     return others.get(item["type"], 3)  # else a number
 
@@ -78,7 +80,17 @@ def test_events_decode_field_by_field(topic: bytes, entry: dict[str, Any]) -> No
             struct = STRUCTS[item["internalType"].split(" ")[1]]
             assert [field.name for field in fields(struct)] == [snake(part["name"]) for part in item["components"]]
             value = tuple(getattr(value, field.name) for field in fields(struct))
-        assert value == sample(item)
+        if item["type"] == "uint256[]":
+            assert value == (RoundPayment(7, 5, PayBasis.TIME), RoundPayment(0, 2**96 - 1, PayBasis.UNDECIDED))
+        else:
+            assert value == sample(item)
+
+
+@pytest.mark.parametrize("word", [1 << 168, 9 << 96], ids=["wider than its fields", "no basis"])
+def test_a_payment_that_means_nothing_is_refused(word: int) -> None:
+    topic, entry = next((topic, entry) for topic, entry in OURS.items() if entry["name"] == "RewardsPaid")
+    with pytest.raises(LogsIncomplete, match="RewardsPaid does not decode"):
+        CODEC.decode(raw_log(topic, entry) | {"data": encode(["uint256[]"], [(PAYMENT, word)])})
 
 
 def test_values_have_the_protocols_types() -> None:
