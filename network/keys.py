@@ -122,7 +122,7 @@ def _read(path: Path) -> dict[str, object]:
         sealed = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise KeyError_(
-            f"There is no keystore {path}.", "", "Make one with `rondo key new`, or set RONDO_KEYSTORE."
+            f"There is no keystore {path}.", "", "Make one with `rondo keys new`, or set RONDO_KEYSTORE."
         ) from error
     except (OSError, ValueError) as error:
         raise _no_keystore(path) from error
