@@ -8,6 +8,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from network.address_book import AddressBook
 from network.console import Output
 from network.deployment import ensure_contract, examine
@@ -81,7 +83,7 @@ def run_node(directory: Path, port: int, json_mode: bool) -> None:
     """Run the node until SIGINT or SIGTERM; print where it is and what is on it."""
     output = Output(json_mode)
     stopped = stop_on_signal()
-    with LocalNode(directory / "chain", port=port) as node:
+    with _only_node(directory), LocalNode(directory / "chain", port=port) as node:
         deployment = ensure_deployed(node, directory)
         settings = write_settings(directory, deployment)
         output.result({**asdict(deployment), "settings": str(settings)})
@@ -91,6 +93,21 @@ def run_node(directory: Path, port: int, json_mode: bool) -> None:
         while not stopped():
             node.check()
             time.sleep(0.5)
+
+
+def _only_node(directory: Path) -> FileLock:
+    """Hold the directory: two nodes on one would each write over the other's chain. A killed node lets go."""
+    make_directory(directory)
+    lock = FileLock(directory / "node.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise InvalidInput(
+            f"A node runs in {directory} already.",
+            "Two on one directory would lose each other's chain.",
+            "Use that one, stop it first, or name another directory with --dir.",
+        ) from error
+    return lock
 
 
 def fund_account(directory: Path, to: str, tokens: int, json_mode: bool) -> None:
