@@ -7,7 +7,8 @@ from pathlib import Path
 
 from network.chain import Chain
 from network.files import make_directory, write_atomic
-from network.store import ContentStore, probe
+from network.probe import probe
+from network.store import ContentStore
 from protocol.state import RoundState
 from protocol.task import Task
 from protocol.types import Address, RoundId

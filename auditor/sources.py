@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from network.store import ContentStore, fetch
+from network.store import ContentStore
+from network.transfer import fetch
 from protocol.cid import directory_cid
 from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing, InvalidInput, StoreUnavailable
 from protocol.model import Model, decode_model

@@ -13,7 +13,8 @@ from auditor.availability import Availability
 from auditor.rederive import Audit, Verdict, audit_round
 from auditor.sources import Undecided, load_task
 from network.chain import Chain
-from network.store import ContentStore, publish
+from network.store import ContentStore
+from network.transfer import publish
 from protocol.cid import RAW, block_cid, directory_cid
 from protocol.errors import ArtifactRefused, ContentError, TransactionReverted
 from protocol.reference import resolve_federation

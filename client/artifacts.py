@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from network.store import ContentStore, fetch, fetch_file, probe
+from network.probe import probe
+from network.store import ContentStore
+from network.transfer import fetch, fetch_file
 from processor.round import derive_round, facts
 from protocol.cid import RAW, Cid, parse_cid
 from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing, ContentError, RondoError, StoreUnavailable

@@ -31,7 +31,8 @@ from client.relay import Handover, RelayFailed
 from client.trainer import TrainingFailed, seed_of, train
 from client.update_builder import build_update
 from network.chain import Chain
-from network.store import ContentStore, publish
+from network.store import ContentStore
+from network.transfer import publish
 from protocol.cid import directory_cid
 from protocol.errors import (
     ArtifactRefused,

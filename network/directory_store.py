@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from network.files import make_directory, write_atomic
@@ -64,6 +66,16 @@ class DirectoryStore:
         verify_block(cid, data, str(path))
         return data
 
+    @property
+    def name(self) -> str:
+        """How errors and tables call it."""
+        return f"dir:{self.root}"
+
+    def put_blocks(self, blocks: Sequence[Block]) -> None:
+        """Keep ``blocks`` durably, in order; raises as ``put_block``."""
+        for block in blocks:
+            self.put_block(block)
+
     def put_block(self, block: Block) -> None:
         """Keep ``block`` durably; where it is kept already, only a damaged file is written again.
 
@@ -100,6 +112,18 @@ class DirectoryStore:
 
     def keep(self, cid: Cid) -> None:
         """Nothing is ever collected here."""
+
+    def release(self, cid: Cid) -> None:
+        """Nothing is ever collected here."""
+
+    def kept(self) -> frozenset[Cid]:
+        """Return the roots that are kept."""
+        return frozenset()
+
+    @contextmanager
+    def lease(self, *roots: Cid) -> Iterator[None]:
+        """Nothing is ever collected here."""
+        yield
 
     def _sweep(self) -> None:
         """Drop what killed processes left; a day is far more than any living process needs for one block."""

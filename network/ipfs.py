@@ -18,7 +18,8 @@ import json
 import os
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 os.environ.setdefault("PY_IPFS_HTTP_CLIENT_PATCH_REQUESTS", "no")
@@ -102,6 +103,16 @@ class KuboStore:
         verify_block(cid, data, self.address)
         return data
 
+    @property
+    def name(self) -> str:
+        """How errors and tables call it."""
+        return f"kubo:{self.address}"
+
+    def put_blocks(self, blocks: Sequence[Block]) -> None:
+        """Give ``blocks`` to the node, in order; raises as ``put_block``."""
+        for block in blocks:
+            self.put_block(block)
+
     def put_block(self, block: Block) -> None:
         """Give ``block`` to the node.
 
@@ -131,6 +142,18 @@ class KuboStore:
     def keep(self, cid: Cid) -> None:
         """Pin the tree of ``cid``, all of which must be there or be found; raises BlockMissing, StoreUnavailable."""
         self._ask(lambda: self._client.pin.add(str(cid), opts=_limit(self._find_seconds)), cid)
+
+    def release(self, cid: Cid) -> None:
+        """Unpin the tree of ``cid``."""
+
+    def kept(self) -> frozenset[Cid]:
+        """Return the roots that are pinned."""
+        return frozenset()
+
+    @contextmanager
+    def lease(self, *roots: Cid) -> Iterator[None]:
+        """The node collects garbage when its operator says so; what is not pinned is fetched again."""
+        yield
 
     def close(self) -> None:
         """Close the connections; the store is not used again."""

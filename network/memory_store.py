@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 from protocol.cid import Cid, verify_block
 from protocol.errors import BlockMissing
-from protocol.unixfs import Block
+from protocol.unixfs import Block, child_cids
 
 _WHERE = "the store in memory"
 
@@ -12,8 +15,11 @@ _WHERE = "the store in memory"
 class MemoryStore:
     """A ``ContentStore`` (network/store.py) in a dictionary; one process, any number of threads."""
 
+    name = "memory:"
+
     def __init__(self) -> None:
         self.blocks: dict[Cid, bytes] = {}
+        self._kept: set[Cid] = set()
 
     def get_block(self, cid: Cid, seconds: float | None = None) -> bytes:
         """Return the verified bytes of ``cid``.
@@ -29,18 +35,47 @@ class MemoryStore:
         verify_block(cid, data, _WHERE)
         return data
 
-    def put_block(self, block: Block) -> None:
-        """Keep ``block``.
+    def put_blocks(self, blocks: Sequence[Block]) -> None:
+        """Keep ``blocks``.
 
         Raises:
-            BlockCorrupt: Its bytes are not those that its CID names.
+            BlockCorrupt: Bytes are not those that their CID names; those before it are kept.
         """
-        verify_block(block.cid, block.data, "the block to put")
-        self.blocks[block.cid] = bytes(block.data)
+        for block in blocks:
+            verify_block(block.cid, block.data, "the block to put")
+            self.blocks[block.cid] = bytes(block.data)
+
+    def put_block(self, block: Block) -> None:
+        """Keep one block, as ``put_blocks``."""
+        self.put_blocks([block])
 
     def has_block(self, cid: Cid) -> bool:
         """Say whether ``get_block`` would return the block."""
         return cid in self.blocks
 
     def keep(self, cid: Cid) -> None:
+        """Remember the root ``cid``, so that ``kept`` names it; nothing is ever collected here.
+
+        Raises:
+            BlockMissing: A block of its tree was never put.
+        """
+        waiting, seen = [cid], {cid}
+        while waiting:
+            one = waiting.pop()
+            children = set(child_cids(Block(one, self.get_block(one)))) - seen
+            waiting += children
+            seen |= children
+        self._kept.add(cid)
+
+    def release(self, cid: Cid) -> None:
+        """Forget the root ``cid``; its blocks stay."""
+        self._kept.discard(cid)
+
+    def kept(self) -> frozenset[Cid]:
+        """Return the roots that are kept."""
+        return frozenset(self._kept)
+
+    @contextmanager
+    def lease(self, *roots: Cid) -> Iterator[None]:
         """Nothing is ever collected here."""
+        yield

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from network.store import PATIENCE_SECONDS, ContentStore, probe
+from network.probe import PATIENCE_SECONDS, probe
+from network.store import ContentStore
 from protocol.replay import RoundState
 from protocol.task import Task
 from protocol.types import Address, Digest

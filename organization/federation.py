@@ -12,7 +12,8 @@ import numpy as np
 
 from network.chain import Chain
 from network.files import make_directory, write_atomic
-from network.store import ContentStore, publish
+from network.store import ContentStore
+from network.transfer import publish
 from protocol.canonical_json import MAX_INTEGER
 from protocol.cid import directory_cid
 from protocol.errors import InvalidInput, KeyError_, SettingsError, TooLarge, TransactionReverted

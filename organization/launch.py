@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from network.chain import Chain
-from network.store import ContentStore, fetch
+from network.store import ContentStore
+from network.transfer import fetch
 from protocol.errors import InsufficientFunds, InvalidInput, KeyError_
 from protocol.model import decode_model
 from protocol.reference import resolve_federation

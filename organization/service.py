@@ -14,7 +14,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from network.chain import Chain
-from network.store import ContentStore, fetch
+from network.store import ContentStore
+from network.transfer import fetch
 from organization.admission import Lists
 from organization.gate import Gate
 from organization.relay import NotPaidFor, Relay, RelayBusy, RelayRefused, UnknownUpdate

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from network.chain import Chain
-from network.store import ContentStore, fetch, publish
+from network.store import ContentStore
+from network.transfer import fetch, publish
 from processor.round import Derivation, derive_round, facts
 from protocol.cid import directory_cid
 from protocol.model import Model, decode_model

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from protocol.cid import Cid, cid_from_bytes
 from protocol.errors import InvalidInput, NotCanonical
+from protocol.varint import encode_varint
 
 _VARINT, _BYTES = 0, 2  # protobuf wire types
 _MAX_VARINT = 2**64 - 1
@@ -127,20 +128,11 @@ def _decode_unixfs(data: bytes) -> tuple[Kind, tuple[int, ...]]:
 
 
 def _number(field: int, value: int) -> bytes:
-    return _varint(field << 3 | _VARINT) + _varint(value)
+    return encode_varint(field << 3 | _VARINT) + encode_varint(value)
 
 
 def _string(field: int, value: bytes) -> bytes:
-    return _varint(field << 3 | _BYTES) + _varint(len(value)) + value
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return encode_varint(field << 3 | _BYTES) + encode_varint(len(value)) + value
 
 
 def _fields(data: bytes, most: int) -> Iterator[tuple[int, int | bytes]]:

@@ -11,7 +11,7 @@ level is full. So the size of a file alone decides the shape of its tree, which 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -51,6 +51,15 @@ class Link:
     cid: Cid
     size: int
     total_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One raw block of a file: ``size`` bytes of its content, the first of which is byte ``offset``."""
+
+    cid: Cid
+    offset: int
+    size: int
 
 
 Emit = Callable[[Block], None]
@@ -104,16 +113,49 @@ def read_file(cid: Cid, get: Get, limit: int) -> bytes:
         TooLarge: The file has more than ``limit`` bytes; known from its top node, before any leaf is fetched.
         NotCanonical: The tree is not the one that ``import_file`` makes of any file.
     """
-    if cid.codec == RAW:
-        leaf = _get(cid, get)
-        _refuse(len(leaf) > CHUNK, cid, f"a leaf of {len(leaf)} bytes is over {CHUNK}")
-        _refuse_larger(len(leaf), limit, cid)
-        return leaf
-    node = _top_node(cid, get)
-    _refuse_larger(node.size, limit, cid)
     out = io.BytesIO()
-    _read_below(cid, node, _depth(node.size), get, out)
+    for leaf in file_leaves(cid, get, limit):
+        out.write(read_leaf(leaf, get))
     return out.getvalue()
+
+
+def file_leaves(cid: Cid, get: Get, limit: int) -> Iterator[Leaf]:
+    """Yield the leaves of the file ``cid`` in order, fetching nothing but the nodes above the next one.
+
+    Depth and fan-out follow from the size that the top node declares, so a hostile tree can neither nest, nor loop, nor
+    hold more than it says. A file that is one raw block yields itself: it is fetched for its size.
+
+    Raises:
+        BlockMissing, BlockCorrupt, StoreUnavailable: From ``get``; BlockCorrupt also when the bytes it gave are others.
+        TooLarge: The file has more than ``limit`` bytes; known from its top node, before any leaf is fetched.
+        NotCanonical: The tree is not the one that ``import_file`` makes of any file; known before the leaf it concerns.
+    """
+    if cid.codec == RAW:
+        size = len(_get(cid, get))
+        _refuse(size > CHUNK, cid, f"a leaf of {size} bytes is over {CHUNK}")
+        _refuse_larger(size, limit, cid)
+        yield Leaf(cid, 0, size)
+        return
+    node, block_size = _top_node(cid, get)
+    _refuse_larger(node.size, limit, cid)
+    yield from _leaves_below(cid, node, block_size, 0, _depth(node.size), get)
+
+
+def read_leaf(leaf: Leaf, get: Get) -> bytes:
+    """Return the verified bytes of ``leaf``; raises as ``read_file``, NotCanonical where its length is another."""
+    data = _get(leaf.cid, get)
+    _refuse(len(data) != leaf.size, leaf.cid, f"it holds {len(data)} bytes where its node says {leaf.size}")
+    return data
+
+
+def child_cids(block: Block) -> tuple[Cid, ...]:
+    """Return what ``block`` links to, in order; nothing where it is a leaf or no node of this profile."""
+    if block.cid.codec == RAW:
+        return ()
+    try:
+        return tuple(link.cid for link in decode_node(block.data).links)
+    except NotCanonical:
+        return ()
 
 
 def list_directory(cid: Cid, get: Get, limit: int) -> dict[str, Link]:
@@ -201,11 +243,12 @@ def _get(cid: Cid, get: Get) -> bytes:
     return data
 
 
-def _top_node(cid: Cid, get: Get) -> Node:
-    """Fetch the top node of a file that is larger than one leaf."""
-    node = _file_node(cid, _get(cid, get))
+def _top_node(cid: Cid, get: Get) -> tuple[Node, int]:
+    """Fetch the top node of a file that is larger than one leaf; return it and the length of its block."""
+    data = _get(cid, get)
+    node = _file_node(cid, data)
     _refuse(node.size <= CHUNK, cid, "a file of at most one leaf has no node")
-    return node
+    return node, len(data)
 
 
 def _file_node(cid: Cid, data: bytes) -> Node:
@@ -214,39 +257,39 @@ def _file_node(cid: Cid, data: bytes) -> Node:
     return node
 
 
-def _read_below(cid: Cid, node: Node, depth: int, get: Get, out: BinaryIO) -> int:
-    """Write the bytes below ``node``, which stands ``depth`` levels above the leaves; return the sum of their Tsizes.
-
-    Depth and fan-out follow from the size, so a hostile tree can neither nest, nor loop, nor hold more than it says.
-    """
+def _leaves_below(
+    cid: Cid, node: Node, block_size: int, offset: int, depth: int, get: Get
+) -> Generator[Leaf, None, int]:
+    """Yield the leaves below ``node``, which stands ``depth`` levels above them; return the node's own Tsize."""
     each = CHUNK * WIDTH ** (depth - 1)
     sizes = tuple(min(each, node.size - at) for at in range(0, node.size, each))
     _refuse(node.sizes != sizes or len(node.links) != len(sizes), cid, "its bytes are not divided as they must be")
-    total = 0
+    total = block_size
     for link, size in zip(node.links, sizes, strict=True):
         _refuse(link.name != "" or link.cid.codec != (RAW if depth == 1 else DAG_PB), cid, "a link is of another kind")
-        found = _read_link(link, size, depth - 1, get, out)
-        _refuse(link.total_size != found, cid, f"a link says {link.total_size} bytes in all, there are {found}")
-        total += found
+        if depth == 1:
+            found = size
+            _refuse_other_total(link, found, cid)
+            yield Leaf(link.cid, offset, size)
+        else:
+            data = _get(link.cid, get)
+            below = _file_node(link.cid, data)
+            _refuse(below.size != size, link.cid, f"it holds {below.size} bytes where its node says {size}")
+            found = yield from _leaves_below(link.cid, below, len(data), offset, depth - 1, get)
+            _refuse_other_total(link, found, cid)
+        total, offset = total + found, offset + size
     return total
-
-
-def _read_link(link: PbLink, size: int, depth: int, get: Get, out: BinaryIO) -> int:
-    """Write the ``size`` bytes below ``link``, whose target stands ``depth`` levels above the leaves; return its Tsize."""
-    data = _get(link.cid, get)
-    node = _file_node(link.cid, data) if depth else None
-    found = node.size if node else len(data)
-    _refuse(found != size, link.cid, f"it holds {found} bytes where its node says {size}")
-    if node:
-        return len(data) + _read_below(link.cid, node, depth, get, out)
-    return out.write(data)
 
 
 def _open_link(link: PbLink, get: Get) -> Link:
     if link.cid.codec == RAW:
         _refuse(link.total_size > CHUNK, link.cid, f"a leaf of {link.total_size} bytes is over {CHUNK}")
         return Link(link.cid, link.total_size, link.total_size)
-    return Link(link.cid, _top_node(link.cid, get).size, link.total_size)
+    return Link(link.cid, _top_node(link.cid, get)[0].size, link.total_size)
+
+
+def _refuse_other_total(link: PbLink, found: int, cid: Cid) -> None:
+    _refuse(link.total_size != found, cid, f"a link says {link.total_size} bytes in all, there are {found}")
 
 
 def _is_name(name: str) -> bool:

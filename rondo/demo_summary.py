@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from network.chain import Chain
-from network.store import ContentStore, fetch
+from network.store import ContentStore
+from network.transfer import fetch
 from protocol import hashing
 from protocol.cid import directory_cid
 from protocol.events import (

@@ -14,7 +14,7 @@ from auditor.worker import AuditorWorker
 from network.memory_chain import MemoryChain
 from network.memory_ledger import MemoryLedger
 from network.memory_store import MemoryStore
-from network.store import fetch, publish
+from network.transfer import fetch, publish
 from processor.round import Derivation, derive_round, facts
 from protocol.model import encode_model
 from protocol.report import Derived, Statement, derived_hash, encode_report

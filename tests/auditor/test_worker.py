@@ -15,7 +15,7 @@ from auditor.worker import AuditorWorker
 from network.chain import Chain
 from network.memory_chain import MemoryChain
 from network.memory_store import MemoryStore
-from network.store import fetch, publish
+from network.transfer import fetch, publish
 from processor.round import Derivation
 from protocol.cid import RAW, Cid, directory_cid
 from protocol.errors import BlockMissing, ChainUnavailable, RondoError, UnknownFederation

@@ -21,7 +21,7 @@ from network.memory_chain import MemoryChain
 from network.memory_ledger import MemoryLedger
 from network.memory_store import MemoryStore
 from network.node import LocalNode
-from network.store import publish
+from network.transfer import publish
 from protocol.errors import ChainUnavailable, InsufficientFunds, TransactionReverted
 from protocol.events import RewardsPaid
 from protocol.hashing import round_id

@@ -24,7 +24,7 @@ from client.trainer import Trained, train
 from client.worker import ClientWorker
 from network import files
 from network.memory_chain import MemoryChain
-from network.store import fetch
+from network.transfer import fetch
 from protocol.events import RewardPaid
 from protocol.model import Model
 from protocol.state import RoundState

@@ -21,7 +21,7 @@ from client.quantise import quantise
 from client.trainer import Trained, TrainingFailed, train
 from client.worker import LAST_CALL_SECONDS, ClientWorker, SecondClient
 from network.memory_chain import MemoryChain
-from network.store import fetch
+from network.transfer import fetch
 from processor.round import Derivation
 from protocol.cid import RAW, block_cid, directory_cid
 from protocol.errors import ChainUnavailable, InvalidInput, KeyError_, NotFinite, TransactionReverted

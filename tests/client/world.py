@@ -9,7 +9,7 @@ from typing import Any
 from network.memory_chain import MemoryChain
 from network.memory_ledger import MemoryLedger
 from network.memory_store import MemoryStore
-from network.store import fetch, publish, publish_file
+from network.transfer import fetch, publish, publish_file
 from processor.round import Derivation, derive_round, facts
 from protocol.errors import ContentError
 from protocol.events import UpdateSubmitted

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from network.store import fetch, open_store
+from network.store import open_store
+from network.transfer import fetch
 from protocol.cid import parse_cid
 from protocol.model import decode_model
 

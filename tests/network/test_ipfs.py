@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from network.ipfs import KuboStore
-from network.store import fetch, publish
+from network.transfer import fetch, publish
 from protocol.cid import RAW, block_cid, directory_cid, parse_cid
 from protocol.errors import BlockCorrupt, BlockMissing, InvalidInput, StoreUnavailable
 from protocol.unixfs import CHUNK, Block, import_file

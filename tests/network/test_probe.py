@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import pytest
 
 from network.memory_store import MemoryStore
-from network.store import probe, publish
+from network.probe import probe
+from network.transfer import publish
 from protocol.cid import Cid, directory_cid
 from protocol.errors import StoreUnavailable
 from protocol.types import Digest

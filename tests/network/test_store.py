@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import random
-import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,9 +13,10 @@ import pytest
 
 from network.directory_store import DirectoryStore
 from network.memory_store import MemoryStore
-from network.store import ContentStore, fetch, fetch_file, open_store, publish, publish_file
-from protocol.cid import DAG_PB, MAX_BLOCK, RAW, Cid, block_cid, directory_cid, parse_cid, verify_block
-from protocol.errors import BlockCorrupt, BlockMissing, InvalidInput, StoreUnavailable, TooLarge
+from network.store import ContentStore, open_store
+from network.transfer import fetch, fetch_file, publish, publish_file
+from protocol.cid import DAG_PB, MAX_BLOCK, RAW, Cid, block_cid, directory_cid
+from protocol.errors import BlockCorrupt, BlockMissing, InvalidInput, TooLarge
 from protocol.unixfs import CHUNK, Block, directory_digest, import_directory
 from tests.network.kubo import IPFS, NO_IPFS, KuboNode
 
@@ -160,125 +156,3 @@ def test_urls_name_stores(tmp_path: Path) -> None:
 def test_kubo_is_imported_only_when_it_is_named() -> None:
     code = "import network.store, sys; sys.exit('ipfshttpclient' in sys.modules or 'requests' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
-
-
-# On disk
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> DirectoryStore:
-    return DirectoryStore(tmp_path / "store")
-
-
-@pytest.mark.parametrize(
-    "damage", [b"", b"alice's wEights", b"alice's weights and more", bytes(MAX_BLOCK + 1)], ids=len
-)
-def test_a_damaged_file_is_never_served_and_putting_repairs_it(damage: bytes, disk: DirectoryStore) -> None:
-    one = block(b"alice's weights")
-    disk.put_block(one)
-    disk.path(one.cid).write_bytes(damage)
-    with pytest.raises(BlockCorrupt, match=str(disk.path(one.cid))):
-        disk.get_block(one.cid)
-    assert not disk.has_block(one.cid)
-    disk.put_block(one)
-    assert disk.get_block(one.cid) == one.data
-
-
-def test_refuses_blocks_that_no_node_carries(disk: DirectoryStore) -> None:
-    with pytest.raises(InvalidInput, match=str(MAX_BLOCK)):
-        disk.put_block(block(bytes(MAX_BLOCK + 1)))
-
-
-def test_a_store_that_is_gone_says_nothing_about_blocks(disk: DirectoryStore) -> None:
-    one = block(b"alice's weights")
-    disk.put_block(one)
-    shutil.rmtree(disk.root)
-    for ask in (disk.get_block, disk.has_block):
-        with pytest.raises(StoreUnavailable, match="cannot be used"):
-            ask(one.cid)
-
-
-def test_a_file_in_the_way_is_said(tmp_path: Path) -> None:
-    (tmp_path / "store").write_bytes(b"")
-    with pytest.raises(StoreUnavailable, match="Check that the directory exists"):
-        DirectoryStore(tmp_path / "store")
-
-
-def test_another_process_sees_the_block_at_once(disk: DirectoryStore) -> None:
-    one = block(b"alice's weights")
-    other = DirectoryStore(disk.root)
-    disk.put_block(one)
-    assert other.get_block(one.cid) == one.data
-
-
-def test_what_killed_processes_left_goes_after_a_day(disk: DirectoryStore) -> None:
-    old, new = disk.root / "scratch/.new-old", disk.root / "scratch/.new-new"
-    old.write_bytes(b"half")
-    new.write_bytes(b"half")
-    os.utime(old, (time.time() - 90_000,) * 2)
-    DirectoryStore(disk.root)
-    assert (old.exists(), new.exists()) == (False, True)
-
-
-def put_many(root: Path, seed: int) -> None:
-    store = DirectoryStore(root)
-    numbers = list(range(60))
-    random.Random(seed).shuffle(numbers)  # noqa: S311
-    for number in numbers:
-        store.put_block(block(bytes([number]) * 20_000))
-        assert store.get_block(block(bytes([number]) * 20_000).cid)
-
-
-def test_processes_write_the_same_blocks_at_once(disk: DirectoryStore) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    writers = [spawn.Process(target=put_many, args=(disk.root, seed)) for seed in range(4)]
-    run_all(writers)
-    assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
-    assert check_every_file(disk) == 60
-    assert not list((disk.root / "scratch").iterdir())
-
-
-def run_all(processes: list[multiprocessing.context.SpawnProcess]) -> None:
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-
-
-WRITER = """
-import itertools, sys
-from pathlib import Path
-from network.directory_store import DirectoryStore
-from protocol.cid import RAW, block_cid
-from protocol.unixfs import Block
-store, start = DirectoryStore(Path(sys.argv[1])), int(sys.argv[2])
-for number in itertools.count(start):
-    data = number.to_bytes(8, "little") * 30_000
-    store.put_block(Block(block_cid(RAW, data), data))
-    print("put", flush=True)
-"""
-
-
-@pytest.mark.slow
-def test_killed_at_any_moment_it_leaves_only_whole_blocks(disk: DirectoryStore) -> None:
-    delays = random.Random(7)  # noqa: S311
-    for turn in range(25):
-        command = [sys.executable, "-c", WRITER, str(disk.root), str(turn % 5 * 10)]  # some blocks are met again
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as writer:
-            assert writer.stdout is not None
-            assert writer.stdout.readline() == b"put\n"
-            time.sleep(delays.uniform(0, 0.05))
-            writer.send_signal(signal.SIGKILL)
-        assert writer.returncode == -signal.SIGKILL
-        check_every_file(disk)
-    assert check_every_file(disk) >= 5  # the first block of each start
-
-
-def check_every_file(disk: DirectoryStore) -> int:
-    """Verify all files at final names and return how many there are."""
-    found = [path for path in (disk.root / "blocks").rglob("*") if path.is_file()]
-    for path in found:
-        cid = parse_cid(path.name)
-        assert path == disk.path(cid)
-        verify_block(cid, path.read_bytes())
-    return len(found)

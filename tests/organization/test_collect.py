@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from network.store import publish
+from network.transfer import publish
 from organization.collect import collect, look_seconds
 from protocol.cid import directory_cid
 from protocol.errors import StoreUnavailable

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from network.memory_chain import MemoryChain
-from network.store import fetch
+from network.transfer import fetch
 from organization.federation import BURN_ADDRESS, name_auditors
 from protocol.errors import ArithmeticRefused, InvalidInput, KeyError_, SettingsError, TooLarge
 from protocol.model import decode_model, encode_model

@@ -9,7 +9,7 @@ import pytest
 from network.memory_store import MemoryStore
 from network.node import LocalNode
 from network.sender import Sender
-from network.store import fetch, publish
+from network.transfer import fetch, publish
 from organization.federation import create_federation, name_auditors
 from organization.worker import OrganizationWorker
 from protocol.errors import InsufficientFunds

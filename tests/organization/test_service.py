@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from network.memory_chain import MemoryChain
-from network.store import publish
+from network.transfer import publish
 from organization.service import create_app
 from protocol.cid import directory_cid
 from protocol.errors import ChainUnavailable

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from network.store import fetch, publish
+from network.transfer import fetch, publish
 from organization.retry import MAX_REVERTS, MAX_UNKNOWN
 from organization.settle import prepare_settlement
 from protocol.cid import directory_cid

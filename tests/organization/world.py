@@ -10,7 +10,7 @@ from typing import Any
 from network.memory_chain import MemoryChain
 from network.memory_ledger import MemoryLedger
 from network.memory_store import MemoryStore
-from network.store import fetch, publish
+from network.transfer import fetch, publish
 from organization.federation import Created, create_federation, name_auditors
 from organization.launch import launch_round
 from organization.worker import OrganizationWorker

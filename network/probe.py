@@ -1,0 +1,92 @@
+"""Looking whether many artifacts are public, side by side."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from network.store import BlockSource
+from protocol.artifact import load_directory
+from protocol.cid import Cid
+from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing
+from protocol.types import Digest
+
+PATIENCE_SECONDS = 30.0  # after which a block that nobody gave counts as missing
+PROBE_WORKERS = 32  # they wait for a network far more than they work
+
+
+def probe(
+    store: BlockSource,
+    digests: Iterable[Digest],
+    limit: int,
+    seconds: float,
+    *,
+    patience: float = PATIENCE_SECONDS,
+    workers: int = PROBE_WORKERS,
+) -> set[Digest]:
+    """Return those of ``digests`` whose artifacts are public: they can be fetched whole, or what is there is refused.
+
+    All are looked for side by side and in passes that grow longer, so withheld artifacts neither add up nor keep the
+    others from being found: whoever is there is found in the first pass, whatever the others cost.
+
+    Args:
+        limit: Most content bytes of one artifact.
+        seconds: When all looking ends, but for what one call to the store takes over its time; what is not found by
+            then is not in the result. It ends sooner where every missing block was looked for with full patience.
+        patience: Seconds that one block is looked for at most.
+
+    Raises:
+        StoreUnavailable: The store does not answer, so nothing can be said about what is missing.
+    """
+    end = time.monotonic() + seconds
+    found: set[Digest] = set()
+    waiting = list(dict.fromkeys(digests))
+    rows = -(-len(waiting) // workers)
+    length = min(1.0, seconds / 4 / max(rows, 1))  # so short that the first pass, of 2 * length a row, reaches them all
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        while waiting and time.monotonic() < end and length < 2 * max(seconds, patience):
+
+            def look(digest: Digest, length: float = length) -> _Look:
+                until = min(end, time.monotonic() + 2 * length)
+                return _look(store, digest, limit, until, min(length, patience), patience)
+
+            try:
+                looks = dict(zip(waiting, pool.map(look, waiting), strict=True))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+            found |= {digest for digest, what in looks.items() if what is _Look.FOUND}
+            waiting = [digest for digest, what in looks.items() if what is _Look.UNFINISHED]
+            length *= 2
+    return found
+
+
+class _Look(enum.Enum):
+    """What one look at an artifact said; UNFINISHED: its time was too short to say that a block is missing."""
+
+    FOUND = enum.auto()
+    MISSING = enum.auto()
+    UNFINISHED = enum.auto()
+
+
+def _look(store: BlockSource, digest: Digest, limit: int, until: float, search: float, patience: float) -> _Look:
+    """Fetch ``digest`` until the monotonic time ``until``, looking for each block ``search`` seconds."""
+    patient = False  # whether the last block was looked for with full patience
+
+    def get(cid: Cid) -> bytes:
+        nonlocal patient
+        left = until - time.monotonic()
+        patient = min(left, search) >= patience
+        if left <= 0:
+            raise BlockMissing(str(cid))
+        return store.get_block(cid, min(left, search))
+
+    try:
+        load_directory(digest, get, limit)
+    except ArtifactRefused:
+        return _Look.FOUND  # a verdict on what was published, for others to reach
+    except (BlockMissing, BlockCorrupt):
+        return _Look.MISSING if patient else _Look.UNFINISHED
+    return _Look.FOUND
