@@ -10,10 +10,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 import requests
 
+from network.guarded import start_guarded, stop_guarded
 from protocol.errors import ChainUnavailable, SettingsError
 from protocol.types import Address
 
@@ -23,21 +24,6 @@ LOG = "anvil.log"
 # Of so many blocks anvil keeps the whole state, in memory. Without a limit it writes 0.3 MB a block to ~/.foundry, one
 # block a second, and leaves them there when it is killed. Blocks, transactions and logs are kept whatever the limit.
 KEPT_STATES = "64"
-# Runs anvil and stops it when standard input closes. That is the end of our pipe, so anvil stops with us however we
-# end, kill -9 included, and saves its state; unlike PR_SET_PDEATHSIG this is portable and not bound to one thread.
-GUARD = """
-exec 3<&0
-"$@" </dev/null 3<&- &
-child=$!
-{ read -r _ <&3; kill -TERM "$child"; } 2>/dev/null &
-watcher=$!
-exec 3<&-
-trap 'kill -TERM "$child"' TERM INT
-wait "$child"; status=$?
-kill -TERM "$watcher" 2>/dev/null
-wait "$child" 2>/dev/null
-exit "$status"
-"""
 
 
 def find_anvil(repository: Path = REPOSITORY) -> Path:
@@ -104,22 +90,7 @@ class LocalNode:
             return self
         if _answers(self.port):  # its answers would pass for ours
             raise ChainUnavailable(f"anvil cannot start on port {self.port}.", "It is in use.", "Use another port.")
-        output: IO[bytes] | int = subprocess.DEVNULL
-        if self.directory is not None:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            output = (self.directory / LOG).open("ab")
-        try:
-            # A session of its own, so that Ctrl-C at the terminal reaches us first and we stop it last.
-            self._process = subprocess.Popen(
-                ["/bin/sh", "-c", GUARD, "anvil-guard", *self._command()],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        finally:
-            if not isinstance(output, int):
-                output.close()
+        self._process = start_guarded(self._command(), self.directory / LOG if self.directory else None)
         self._await(patience)
         return self
 
@@ -170,13 +141,7 @@ class LocalNode:
         if self._process is None:
             return
         process, self._process = self._process, None
-        if process.stdin is not None:
-            process.stdin.close()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.terminate()
-            process.wait()
+        stop_guarded(process)
 
     def __enter__(self) -> Self:
         return self.start()
