@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 export SOLCX_BINARY_PATH := $(CURDIR)/.solcx
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test test-python test-contracts test-deep coverage check format lock abi bench-gas clean need-python need-node
+.PHONY: help setup demo kubo kubo-if-possible test test-python test-contracts test-deep coverage check format lock abi bench-gas clean need-python need-node
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -53,9 +53,15 @@ setup: .venv/.runtime node_modules/.done ## Set up what the running system needs
 demo: setup ## Run a whole federation on this machine; options: make demo ARGS="--clients 3"
 	$(BIN)/rondo demo $(ARGS)
 
+kubo: need-python ## Find Kubo, the IPFS node, or build it once with Go, for `rondo demo --ipfs kubo` and the tests
+	@$(PYTHON) scripts/kubo.py
+
+kubo-if-possible: need-python
+	@$(PYTHON) scripts/kubo.py --best-effort --seconds 1200
+
 test: test-python test-contracts coverage ## Set up and run every test
 
-test-python: .venv/.dev node_modules/.done ## Unit, property, attack and end-to-end tests
+test-python: .venv/.dev node_modules/.done kubo-if-possible ## Unit, property, attack and end-to-end tests
 	$(BIN)/python -m pytest $(ARGS)
 
 test-contracts: .venv-contracts/.done .solcx/solc-v0.8.37 ## Brownie tests on anvil, forge fuzz and invariants
