@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from protocol.chunks import hashed_chunks
 from protocol.cid import DAG_PB, RAW, Cid, block_cid, verify_block
 from protocol.dag_pb import Kind, Node, PbLink, decode_node, encode_node
 from protocol.errors import InvalidInput, NotCanonical, TooLarge
@@ -69,13 +70,14 @@ Get = Callable[[Cid], bytes]
 def import_file(stream: BinaryIO, emit: Emit) -> Root:
     """Cut ``stream`` into blocks, hand each to ``emit`` (children before parents) and return the top one's facts.
 
-    Memory is one leaf and at most 1024 links a level, whatever the size of the file.
+    Memory is a few leaves and at most 1024 links a level, whatever the size of the file. ``emit`` is called by the
+    caller's own thread alone; where it raises, so does this.
     """
     tree = _Tree(emit)
-    chunk = _read_chunk(stream)
-    tree.add(0, _emit_leaf(chunk, emit))
-    while len(chunk) == CHUNK and (chunk := _read_chunk(stream)):
-        tree.add(0, _emit_leaf(chunk, emit))
+    for cid, data in hashed_chunks(stream, CHUNK):
+        emit(Block(cid, data))
+        tree.add(0, Root(cid, len(data), len(data)))
+        del data  # before the next one is read
     return tree.finish()
 
 
@@ -93,7 +95,7 @@ def import_directory(files: Mapping[str, bytes], emit: Emit) -> Root:
         )
     roots = {name: import_file(io.BytesIO(files[name]), emit) for name in sorted(files)}
     links = tuple(PbLink(root.cid, name, root.total_size) for name, root in roots.items())
-    return _emit_node(Node(Kind.DIRECTORY, links), sum(root.size for root in roots.values()), emit)
+    return emit_node(Node(Kind.DIRECTORY, links), sum(root.size for root in roots.values()), emit)
 
 
 def directory_digest(files: Mapping[str, bytes]) -> Digest:
@@ -178,6 +180,14 @@ def list_directory(cid: Cid, get: Get, limit: int) -> dict[str, Link]:
     return links
 
 
+def emit_node(node: Node, size: int, emit: Emit) -> Root:
+    """Emit the block of ``node``, below which are ``size`` content bytes, and return its facts."""
+    data = encode_node(node)
+    cid = block_cid(DAG_PB, data)
+    emit(Block(cid, data))
+    return Root(cid, size, len(data) + sum(link.total_size for link in node.links))
+
+
 class _Tree:
     """The right edge of a balanced tree that is being built: per level the links that still wait for their node."""
 
@@ -196,7 +206,7 @@ class _Tree:
         below, self._levels[level] = self._levels[level], []
         links = tuple(PbLink(root.cid, "", root.total_size) for root in below)
         node = Node(Kind.FILE, links, tuple(root.size for root in below))
-        self.add(level + 1, _emit_node(node, node.size, self._emit))
+        self.add(level + 1, emit_node(node, node.size, self._emit))
 
     def finish(self) -> Root:
         """Close what is open from the leaves up. A lone link below the top gets its node too: all depths are equal."""
@@ -206,27 +216,6 @@ class _Tree:
                 self._close(level)
             level += 1
         return self._levels[level][0]
-
-
-def _read_chunk(stream: BinaryIO) -> bytes:
-    """Read one leaf, whole unless the stream ends: pipes and sockets return less than they are asked for."""
-    chunk = stream.read(CHUNK)
-    while len(chunk) < CHUNK and (more := stream.read(CHUNK - len(chunk))):
-        chunk += more
-    return chunk
-
-
-def _emit_leaf(data: bytes, emit: Emit) -> Root:
-    cid = block_cid(RAW, data)
-    emit(Block(cid, data))
-    return Root(cid, len(data), len(data))
-
-
-def _emit_node(node: Node, size: int, emit: Emit) -> Root:
-    data = encode_node(node)
-    cid = block_cid(DAG_PB, data)
-    emit(Block(cid, data))
-    return Root(cid, size, len(data) + sum(link.total_size for link in node.links))
 
 
 def _depth(size: int) -> int:
