@@ -2,7 +2,9 @@
 
     PBNode  { repeated PBLink Links = 2; bytes Data = 1 }                       (Links are written first)
     PBLink  { bytes Hash = 1; string Name = 2; uint64 Tsize = 3 }              (all three always written)
-    UnixFS  { enum Type = 1; uint64 filesize = 3; repeated uint64 blocksizes = 4 }   (unpacked; file nodes only)
+    UnixFS  { enum Type = 1; bytes Data = 2; uint64 filesize = 3; repeated uint64 blocksizes = 4 }
+
+Sizes stand in file nodes only, unpacked; Data stands in symbolic links only, which are written but never read.
 
 Sources: https://ipld.io/specs/codecs/dag-pb/spec/ and https://specs.ipfs.tech/unixfs/. Mode, mtime, inline data, hash
 type and fan-out do not occur in the profile ``unixfs-v1-2025``, so a node that has one is not canonical.
@@ -15,14 +17,19 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from protocol.cid import Cid, cid_from_bytes
+from protocol.cid import RAW, Cid, cid_from_bytes
 from protocol.errors import InvalidInput, NotCanonical
+from protocol.types import Digest
 from protocol.varint import encode_varint
 
 _VARINT, _BYTES = 0, 2  # protobuf wire types
 _MAX_VARINT = 2**64 - 1
 _MAX_VARINT_BYTES = 10
 MAX_LINKS = 1024  # of a node; the profile's width
+MAX_DIRECTORY_BYTES = 256 * 1024  # a directory whose node would be larger is hashed (HAMT) in the profile
+MAX_DIRECTORY_LINKS = MAX_DIRECTORY_BYTES // 45  # as many as names of one byte leave room for
+_SYMLINK = 4  # UnixFS type
+_ANY_CID = Cid(RAW, Digest(bytes(32)))  # all are of one length
 _DO = "Import the content again with the profile unixfs-v1-2025."
 
 
@@ -69,19 +76,29 @@ def encode_node(node: Node) -> bytes:
     return bytes(block + _string(1, bytes(unixfs)))
 
 
-def decode_node(block: bytes) -> Node:
-    """Return the node that ``block`` encodes.
+def encode_symlink(target: bytes) -> bytes:
+    """Return the block of a symbolic link to the path ``target``."""
+    return _string(1, _number(1, _SYMLINK) + _string(2, target))
+
+
+def link_bytes(name: str, total_size: int) -> int:
+    """Return how many bytes a link takes in its node."""
+    return len(_string(2, _encode_link(PbLink(_ANY_CID, name, total_size))))
+
+
+def decode_node(block: bytes, most: int = MAX_LINKS) -> Node:
+    """Return the node that ``block`` encodes, which has at most ``most`` links.
 
     Whatever a lenient reader would pass over (unknown or repeated fields, another order, long varints, a file size that
     is not the sum) shows as a difference when the node is encoded again.
 
     Raises:
-        NotCanonical: The block is not a node, has more than 1024 links or sizes, or is not in its canonical encoding.
-            Reading ends at the first field too many, so a hostile block costs no more than an honest one.
+        NotCanonical: The block is not a node, has more than ``most`` links or 1024 sizes, or is not in its canonical
+            encoding. Reading ends at the first field too many, so a hostile block costs no more than an honest one.
     """
     links: list[PbLink] = []
     unixfs = b""
-    for number, value in _fields(block, MAX_LINKS + 1):
+    for number, value in _fields(block, most + 1):
         if number == 2 and isinstance(value, bytes):
             links.append(_decode_link(value))
         elif number == 1 and isinstance(value, bytes):

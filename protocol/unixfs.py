@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from protocol.chunks import hashed_chunks
 from protocol.cid import DAG_PB, RAW, Cid, block_cid, verify_block
-from protocol.dag_pb import Kind, Node, PbLink, decode_node, encode_node
+from protocol.dag_pb import MAX_DIRECTORY_LINKS, Kind, Node, PbLink, decode_node, encode_node
 from protocol.errors import InvalidInput, NotCanonical, TooLarge
 from protocol.types import Digest
 
@@ -151,11 +151,14 @@ def read_leaf(leaf: Leaf, get: Get) -> bytes:
 
 
 def child_cids(block: Block) -> tuple[Cid, ...]:
-    """Return what ``block`` links to, in order; nothing where it is a leaf or no node of this profile."""
+    """Return what ``block`` links to, in order; nothing where it is a leaf or no node of this profile.
+
+    Directories of any names (protocol/tree.py) are followed as well, so that whoever keeps one keeps all of it.
+    """
     if block.cid.codec == RAW:
         return ()
     try:
-        return tuple(link.cid for link in decode_node(block.data).links)
+        return tuple(link.cid for link in decode_node(block.data, MAX_DIRECTORY_LINKS).links)
     except NotCanonical:
         return ()
 
