@@ -16,6 +16,7 @@
     ├── ContentError                69
     │   ├── BlockMissing            69  nobody has the block
     │   ├── BlockCorrupt            65  the bytes are not those that the CID names
+    │   ├── FileChanged             75  a file or directory changed while it was read
     │   └── StoreUnavailable        69
     ├── ArtifactRefused             65  an artifact is not what it must be; ``rule`` names the rule
     │   └── (one class a rule, below)
@@ -159,6 +160,15 @@ class BlockCorrupt(ContentError):
             "Its bytes do not hash to its name.",
             "Delete it there and fetch it again.",
         )
+
+
+class FileChanged(ContentError):
+    """A file or directory on disk changed while it was read, so what was read is no version of it."""
+
+    exit_code = 75
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path} changed while it was read.", why, "Let its writer finish, then do it again.")
 
 
 class ArtifactRefused(RondoError):
