@@ -17,6 +17,7 @@ from auditor.cli import audit
 from client.cli import app as client_app
 from client.cli import claim
 from organization.cli import app as organization_app
+from rondo.cid_cli import cid
 from rondo.deploy_cli import deploy
 from rondo.keys_cli import app as keys_app
 
@@ -31,6 +32,7 @@ app.add_typer(organization_app, name="org", help="Organization: create a federat
 app.add_typer(client_app, name="client", help="Client: train on private data and post updates.")
 app.add_typer(keys_app, name="keys", help="Keystore files.")
 app.command("claim", help="Claim the rewards of the configured account.")(claim)
+app.command("cid")(cid)
 app.command("deploy")(deploy)
 app.command("audit", help="Re-derive a round from chain and content store alone.")(audit)
 
