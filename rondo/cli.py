@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -88,6 +88,10 @@ def demo(
     clients: Annotated[int, typer.Option(min=1, max=50)] = 5,
     rounds: Annotated[int, typer.Option(min=1, max=100)] = 5,
     seed: Annotated[int, typer.Option(min=0)] = 7,
+    ipfs: Annotated[
+        Literal["embedded", "kubo"],
+        typer.Option(help="Content in one directory, or through two private Kubo nodes (`make kubo`)."),
+    ] = "embedded",
     directory: Annotated[
         Path | None, typer.Option("--dir", help="Where all files are left; a fresh temporary directory by default.")
     ] = None,
@@ -96,7 +100,9 @@ def demo(
     """Run a whole federation on this machine: node, organization, clients and auditor, each a process with its own key."""
     from rondo.demo import run_demo
 
-    raise typer.Exit(run_demo(clients=clients, rounds=rounds, seed=seed, directory=directory, json_mode=json_mode))
+    raise typer.Exit(
+        run_demo(clients=clients, rounds=rounds, seed=seed, ipfs=ipfs, directory=directory, json_mode=json_mode)
+    )
 
 
 def main() -> NoReturn:

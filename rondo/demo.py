@@ -18,6 +18,7 @@ from typing import Any
 from network.console import Output
 from network.evm_chain import connect, transfer_token
 from network.keys import open_keystore
+from network.kubo_binary import find_ipfs
 from network.node import LocalNode
 from network.store import ContentStore, open_store
 from protocol.errors import InvalidInput
@@ -25,6 +26,7 @@ from protocol.report import encode_report
 from protocol.types import Address, FederationId, bytes32
 from rondo.demo_data import write_digits
 from rondo.demo_progress import Progress
+from rondo.demo_stores import Kind, Stores, open_stores
 from rondo.demo_summary import read_report, render, summarize
 from rondo.local_node import GAS_MONEY_WEI, TEST_SUPPLY, Deployment, ensure_deployed, new_account, write_settings
 from rondo.processes import ChildFailed, Processes
@@ -55,6 +57,7 @@ class Plan:
     rounds: int
     seed: int
     directory: Path
+    stores: Stores
 
     @property
     def consolidating(self) -> str:
@@ -62,18 +65,29 @@ class Plan:
         return ",".join(str(index) for index in sorted({-(-self.rounds // 2), self.rounds}))
 
 
-def run_demo(*, clients: int, rounds: int, seed: int, directory: Path | None, json_mode: bool) -> int:
+def run_demo(*, clients: int, rounds: int, seed: int, ipfs: Kind, directory: Path | None, json_mode: bool) -> int:
     """Run the demo; returns 0 only if every audit matched and every token is accounted for.
+
+    With ``ipfs`` "kubo", also only if the two nodes were connected to each other alone and had all content from there.
 
     Raises:
         InvalidInput: ``directory`` holds files already.
+        StoreUnavailable: There is no Kubo, or a node of it failed.
         ChildFailed: One of the processes ended with an error.
     """
     output = Output(json_mode)
-    plan = Plan(clients, rounds, seed, fresh_directory(directory))
+    if ipfs == "kubo":
+        find_ipfs()  # or nothing is begun
+    place = fresh_directory(directory)
     started = time.monotonic()
-    output.say(f"All files are left under {plan.directory}")
-    with LocalNode(plan.directory / "chain") as node, Processes(plan.directory / "logs") as processes:
+    output.say(f"All files are left under {place}")
+    with (
+        open_stores(ipfs, place) as stores,
+        LocalNode(place / "chain") as node,
+        Processes(place / "logs") as processes,
+    ):
+        plan = Plan(clients, rounds, seed, place, stores)
+        output.say(stores.title)
         deployment = ensure_deployed(node, plan.directory)
         output.say(f"Local chain at {node.url}: TrainingRounds {deployment.contract}, test token {deployment.token}")
         document, problems = _federate(plan, node, deployment, processes, output)
@@ -84,8 +98,8 @@ def run_demo(*, clients: int, rounds: int, seed: int, directory: Path | None, js
         output.say(f"FAILED: {problem}")
     if not problems:
         output.say(
-            f"Every audit matched, the tampered report was caught, and escrow in = paid + returned + forfeited "
-            f"({document['seconds']} s)."
+            f"Every audit matched, the tampered report was caught, {plan.stores.verdict}and escrow in = paid + returned + "
+            f"forfeited ({document['seconds']} s)."
         )
     return 1 if problems else 0
 
@@ -105,7 +119,7 @@ def fresh_directory(directory: Path | None) -> Path:
 def _federate(
     plan: Plan, node: LocalNode, deployment: Deployment, processes: Processes, output: Output
 ) -> tuple[dict[str, Any], list[str]]:
-    settings = write_settings(plan.directory, deployment)
+    settings = write_settings(plan.directory, deployment, plan.stores.of("demo"))
     shards, held_out = write_digits(plan.directory / "data", plan.clients, plan.seed)
     names = ["organization", "auditor", *(f"client-{number}" for number in range(1, plan.clients + 1))]
     members = {name: _member(plan, name, settings, node) for name in names}
@@ -115,10 +129,7 @@ def _federate(
     in_federation = {"RONDO_FEDERATION": "0x" + federation.hex()}
     _start_all(plan, processes, members, in_federation, shards, held_out)
 
-    chain, store = (
-        connect(deployment.chain_url, deployment.contract, None),
-        open_store(f"dir:{plan.directory / 'store'}"),
-    )
+    chain, store = connect(deployment.chain_url, deployment.contract, None), open_store(plan.stores.of("demo"))
     with Progress(chain, store, federation, output) as progress:
         _wait(plan, processes, progress.update)
     audits = {
@@ -130,7 +141,8 @@ def _federate(
     caught, words = _tamper(plan, processes, members["auditor"], in_federation, store, chain.state().rounds, federation)
     output.say(words)
     summary.document["tampered_report_caught"] = caught
-    return summary.document, [*summary.problems, *([] if caught else ["the tampered report was not caught"])]
+    summary.document["ipfs"], lost = plan.stores.conclude()
+    return summary.document, [*summary.problems, *([] if caught else ["the tampered report was not caught"]), *lost]
 
 
 def _member(plan: Plan, name: str, settings: Path, node: LocalNode) -> Member:
@@ -142,6 +154,7 @@ def _member(plan: Plan, name: str, settings: Path, node: LocalNode) -> Member:
         "RONDO_KEYSTORE": str(keystore),
         "RONDO_PASSPHRASE_FILE": str(keystore.with_suffix(".pass")),
         "RONDO_HOME": str(plan.directory / "home" / name),
+        "RONDO_STORE": plan.stores.of(name),
         "RONDO_POLL_SECONDS": str(POLL_SECONDS),
         # Several small trainings share the cores: one thread each does not trip over the others.
         "OMP_NUM_THREADS": "1",
@@ -214,6 +227,7 @@ def _wait(plan: Plan, processes: Processes, update: Callable[[], None]) -> None:
     deadline = time.monotonic() + START_SECONDS + plan.rounds * SECONDS_PER_ROUND * max(1.0, plan.clients / 5)
     while processes.running():
         update()
+        plan.stores.watch()
         if time.monotonic() > deadline:
             waiting = ", ".join(child.name for child in processes.running())
             raise ChildFailed(

@@ -29,6 +29,7 @@ from protocol.types import Address, FederationId, Hash, RoundId
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.table import Table
 
 GAS_KEYS = ("launch", "submit", "settle", "attest", "claim", "withdraw")
 GAS_OF_EVENT = {
@@ -180,4 +181,21 @@ def render(document: dict[str, Any]) -> RenderableType:
     escrow = document["escrow"]
     money = Table("escrow in", "paid to clients", "paid to auditors", "returned", "forfeited", title="Escrow (RTT)")
     money.add_row(*(tokens(escrow[key]) for key in ("in", "paid_clients", "paid_auditors", "returned", "forfeited")))
-    return Group(rounds, clients, money)
+    nodes = [_nodes_table(document["ipfs"]["daemons"])] if document["ipfs"]["kind"] == "kubo" else []
+    return Group(rounds, clients, money, *nodes)
+
+
+def _nodes_table(daemons: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table("node", "Kubo", "peers", "bytes from its peer", "bytes from elsewhere", title="IPFS")
+    for row in daemons:
+        elsewhere = row["received_bytes"] - row["received_from_peer_bytes"]
+        table.add_row(
+            row["name"],
+            row["version"],
+            ", ".join(row["peers_ever_seen"]),
+            f"{row['received_from_peer_bytes']:,}",
+            f"{elsewhere:,}",
+        )
+    return table

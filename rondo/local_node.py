@@ -65,14 +65,14 @@ def ensure_deployed(node: LocalNode, directory: Path) -> Deployment:
     return deployment
 
 
-def write_settings(directory: Path, deployment: Deployment) -> Path:
-    """Write ``rondo.toml`` for this chain and its content store, and return its path."""
+def write_settings(directory: Path, deployment: Deployment, store: str) -> Path:
+    """Write ``rondo.toml`` for this chain and the content store ``store``, and return its path."""
     path = directory / "rondo.toml"
     values = {
         "chain_url": deployment.chain_url,
         "contract": deployment.contract,
         "token": deployment.token,
-        "store": f"dir:{(directory / 'store').resolve()}",
+        "store": store,
         "home": str((directory / "home").resolve()),
     }
     write_atomic(path, "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()).encode())
@@ -85,7 +85,7 @@ def run_node(directory: Path, port: int, json_mode: bool) -> None:
     stopped = stop_on_signal()
     with _only_node(directory), LocalNode(directory / "chain", port=port) as node:
         deployment = ensure_deployed(node, directory)
-        settings = write_settings(directory, deployment)
+        settings = write_settings(directory, deployment, f"dir:{(directory / 'store').resolve()}")
         output.result({**asdict(deployment), "settings": str(settings)})
         output.say(
             f"In other terminals: export RONDO_CONFIG={settings}   (Ctrl-C here stops the chain and keeps its state)"
