@@ -88,7 +88,7 @@ class LocalNode:
         """
         if self._process is not None:
             return self
-        if _answers(self.port):  # its answers would pass for ours
+        if is_listening(self.port):  # its answers would pass for ours
             raise ChainUnavailable(f"anvil cannot start on port {self.port}.", "It is in use.", "Use another port.")
         self._process = start_guarded(self._command(), self.directory / LOG if self.directory else None)
         self._await(patience)
@@ -185,6 +185,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _answers(port: int) -> bool:
+def is_listening(port: int) -> bool:
+    """Say whether somebody takes connections on a TCP port of 127.0.0.1."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

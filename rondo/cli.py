@@ -41,6 +41,24 @@ INTERRUPTED_EXIT = 130
 OS_ERROR_EXIT = 74
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"rondo {version('rondo-fl')}")
+        raise typer.Exit
+
+
+@app.callback()
+def rondo(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Federated learning whose rounds are ordered, paid and auditable on chain."""
+
+
 @app.command()
 def node(
     directory: Annotated[
@@ -113,7 +131,8 @@ def main() -> NoReturn:
     try:
         code = app(standalone_mode=False, prog_name="rondo")
     except typer.TyperException as error:
-        print(f"error: {error.format_message()}\n  do: see rondo --help", file=sys.stderr)
+        # Words that name no command have been answered with the help already.
+        print(f"error: {error.format_message() or 'A command is missing.'}\n  do: see rondo --help", file=sys.stderr)
         code = USAGE_EXIT
     except typer.Exit as stop:
         code = stop.exit_code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def rondo(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedPro
         (["audit", "1", "--follow"], 64, "Name a round"),
         (["org", "create", "--task", "x.toml"], 64, "--model"),
         (["demo", "--clients", "0"], 64, "--clients"),
+        (["demo", "--ipfs", "nonsense"], 64, "--ipfs"),
         (["client", "run", "--data", "absent.npz"], 64, "absent.npz"),
         (["fund", "0x1234", "--dir", "absent"], 64, "0x1234"),
         (["deploy", "--check", "0x12", "--rpc", "http://127.0.0.1:9"], 64, "0x12"),
@@ -47,6 +49,20 @@ def test_wrong_words_have_a_code_and_an_explanation(words: list[str], code: int,
     assert said in done.stderr
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("words", [[], ["org"], ["client"], ["keys"]])
+def test_no_words_are_answered_with_the_help_and_a_reason(words: list[str], tmp_path: Path) -> None:
+    done = rondo(*words, cwd=tmp_path)
+    assert done.returncode == 64 and "Usage: rondo" in done.stdout
+    assert done.stderr == "error: A command is missing.\n  do: see rondo --help\n"
+
+
+def test_the_version_is_the_packages(tmp_path: Path) -> None:
+    done = rondo("--version", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert done.stdout == f"rondo {stated}\n"
 
 
 def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
@@ -85,6 +101,13 @@ def test_a_wrong_passphrase_opens_nothing_and_is_not_repeated(tmp_path: Path) ->
 def test_every_command_has_help(words: list[str], tmp_path: Path) -> None:
     done = rondo(*words, "--help", cwd=tmp_path)
     assert done.returncode == 0 and "Usage: rondo" in done.stdout
+
+
+def test_a_demo_through_kubo_begins_nothing_where_there_is_none(tmp_path: Path) -> None:
+    nothing = {"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    done = rondo("demo", "--ipfs", "kubo", "--dir", "run", cwd=tmp_path, **nothing)
+    assert done.returncode == 69 and "make kubo" in done.stderr and done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr and not (tmp_path / "run").exists()
 
 
 def test_the_operating_systems_no_is_an_error_of_its_own(tmp_path: Path) -> None:
