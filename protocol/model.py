@@ -55,6 +55,7 @@ MANIFEST, IMPORTANCE = "model.json", "importance.safetensors"
 MAX_ARCHITECTURE_BYTES = 8 * 1024 * 1024
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 MAX_PARENTS = 8
+MANIFEST_FIELDS = ("anchor", "parents", "round", "tensors", "version")
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def _manifest(model: Model) -> dict[str, object]:
 def _read_manifest(data: bytes) -> Model:
     """Return the model of ``model.json``, without what the other files hold."""
     root = Field(canonical_json.loads(data, MAX_MANIFEST_BYTES), MANIFEST)
-    fields = root.object(("anchor", "parents", "round", "tensors", "version"))
+    fields = root.object(MANIFEST_FIELDS)
     fields["version"].integer(1, 1)
     return Model(
         architecture=b"",

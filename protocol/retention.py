@@ -1,0 +1,245 @@
+"""What of a federation must stay on IPFS, and why: a function of the chain's state and the task's promises.
+
+Kept are the task, the head model and the first, every report, whatever an audit of an open round or of one of the last
+K settled rounds reads, accepted updates for as long as the task's retention promises them (the promise outranks K), and
+what clients still need to claim by. The first model and the retained updates together lead to every later model, so an
+old one is let go without anything being lost. Everything else that the log names can be released, and nothing that it
+does not name ever is.
+
+What the chain does not hold is given: verdicts stand in reports, and a model's anchor stands in its ``model.json``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from protocol import canonical_json
+from protocol.cid import RAW, Cid, directory_cid, parse_cid
+from protocol.errors import NotCanonical, TooLarge
+from protocol.fields import Field
+from protocol.model import MANIFEST, MANIFEST_FIELDS, MAX_MANIFEST_BYTES
+from protocol.report import MAX_REPORT_BYTES, Derived
+from protocol.state import FederationState, RoundState, State
+from protocol.task import MAX_TASK_BYTES, Limits, Task
+from protocol.terms import PayBasis
+from protocol.types import Address, Digest, FederationId, RoundId
+from protocol.unixfs import CHUNK
+
+ROUNDS_KEPT = 3  # K, where nobody says otherwise
+# So many verdicts make a derived.json of at most one chunk for sure, which then is a block under its own hash (S7).
+RECORD_UPDATES = 2000
+_NO_TREE = frozenset({NotCanonical.rule, TooLarge.rule})  # refusals of what may not even be a tree that can be kept
+
+
+class Kind(StrEnum):
+    """What a CID names."""
+
+    TASK = "task"
+    MODEL = "model"
+    ANCHOR = "anchor"  # the weights file that a model's importance is anchored at
+    UPDATE = "update"
+    REPORT = "report"
+    RECORD = "record"  # the auditors' derived.json of a rejected round, one raw block
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something is needed.
+
+    Args:
+        text: A short stable name, such as ``head model`` or ``update of open round 7``.
+        limit: Content bytes that it has at most.
+        if_there: Whether it is kept where it is there, and its absence is nobody's fault: an update of an open round
+            may never be published, and one that is called unavailable may still be contested.
+    """
+
+    text: str
+    kind: Kind
+    limit: int
+    if_there: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """One place where the log names a CID: ``round`` and ``client`` where it is a round's, or a client's update."""
+
+    kind: Kind
+    federation: FederationId
+    round: RoundId | None = None
+    client: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What the record that decides on a round says of its updates; those in neither set may be gone for good."""
+
+    accepted: frozenset[Digest]
+    refused: frozenset[Digest]
+
+
+def verdicts_of(record: Derived) -> Verdicts:
+    """Return the verdicts of ``record``; refusals of what is no canonical tree count as absent: nobody can keep it."""
+    refused = (one for one in record.updates if one.verdict == "refused" and one.rule not in _NO_TREE)
+    return Verdicts(
+        frozenset(one.digest for one in record.updates if one.verdict == "accepted"),
+        frozenset(one.digest for one in refused),
+    )
+
+
+def anchor_of(manifest: bytes) -> Cid | None:
+    """Return the anchor that the bytes of a ``model.json`` name, None where it names none.
+
+    Raises:
+        ArtifactRefused: It is no ``model.json``.
+    """
+    fields = Field(canonical_json.loads(manifest, MAX_MANIFEST_BYTES), MANIFEST).object(MANIFEST_FIELDS)
+    return None if fields["anchor"].value is None else parse_cid(fields["anchor"].cid())
+
+
+def is_open(round_: RoundState) -> bool:
+    """Whether it is undecided what the round pays: it is live, or rejected with the auditors' result not yet revealed."""
+    return round_.basis is PayBasis.UNDECIDED
+
+
+def needed(
+    state: State,
+    federation: FederationState,
+    task: Task | None,
+    *,
+    rounds_kept: int = ROUNDS_KEPT,
+    verdicts: Mapping[RoundId, Verdicts] | None = None,
+    anchors: Mapping[Digest, Cid] | None = None,
+) -> dict[Cid, Reason]:
+    """Return what must be kept of ``federation`` at ``state.now``, each with its first reason.
+
+    Args:
+        task: Its task; None where nobody could read it: then updates count as promised for ever.
+        rounds_kept: K, how many of the settled rounds that are over stay auditable.
+        verdicts: By round, as far as they are known; where they are not, every update counts as accepted if it is there.
+        anchors: By the digest of a model that has one, as far as they are known.
+    """
+    needs = _Needs(state, federation, task, verdicts or {}, anchors or {})
+    rounds = [state.rounds[round_id] for round_id in federation.rounds]
+    over = [round_ for round_ in rounds if round_.settled is not None and not is_open(round_)]
+    last = {round_.id for round_ in over[len(over) - min(rounds_kept, len(over)) :]}
+    needs.add(federation.terms.task, Kind.TASK, "task")
+    needs.add(federation.head, Kind.MODEL, "head model")
+    for round_ in reversed(rounds):
+        if is_open(round_):
+            needs.whole(round_, f"open round {round_.index}")
+        elif round_.id in last:
+            needs.whole(round_, f"round {round_.index}")
+        needs.promised(round_)
+    if all(map(needs.is_promised, over)):
+        needs.add(federation.terms.model, Kind.MODEL, "first model")
+    return needs.found
+
+
+def needed_by_all(each: Mapping[FederationId, Mapping[Cid, Reason]]) -> dict[Cid, Reason]:
+    """Return what any of several federations needs, by CID; a strict reason goes before one of ``if_there``."""
+    found: dict[Cid, Reason] = {}
+    for reasons in each.values():
+        for cid, reason in reasons.items():
+            _add(found, cid, reason)
+    return found
+
+
+def named(
+    state: State, federation: FederationState, anchors: Mapping[Digest, Cid] | None = None
+) -> dict[Cid, tuple[Mention, ...]]:
+    """Return everything that the log names of ``federation``, with the known anchors of its models."""
+    found: dict[Cid, dict[Mention, None]] = {}
+
+    def mention(digest: Digest, kind: Kind, round_: RoundId | None = None, client: Address | None = None) -> None:
+        cid = Cid(RAW, digest) if kind is Kind.RECORD else directory_cid(digest)
+        found.setdefault(cid, {})[Mention(kind, federation.id, round_, client)] = None
+        if kind is Kind.MODEL and digest in (anchors or {}):
+            anchor = Mention(Kind.ANCHOR, federation.id, round_)
+            found.setdefault((anchors or {})[digest], {})[anchor] = None
+
+    mention(federation.terms.task, Kind.TASK)
+    mention(federation.terms.model, Kind.MODEL)
+    for round_id in federation.rounds:
+        round_ = state.rounds[round_id]
+        mention(round_.base, Kind.MODEL, round_id)
+        for update in round_.updates:
+            mention(update.digest, Kind.UPDATE, round_id, update.client)
+        if round_.settled is not None:
+            mention(round_.settled.settlement.model, Kind.MODEL, round_id)
+            mention(round_.settled.settlement.report, Kind.REPORT, round_id)
+        if round_.revealed is not None:
+            mention(round_.revealed.model, Kind.MODEL, round_id)
+            mention(Digest(round_.revealed.derived_hash), Kind.RECORD, round_id)
+    return {cid: tuple(mentions) for cid, mentions in found.items()}
+
+
+class _Needs:
+    """Collects one federation's needs; the first reason for a CID stays unless a later one is stricter."""
+
+    def __init__(
+        self,
+        state: State,
+        federation: FederationState,
+        task: Task | None,
+        verdicts: Mapping[RoundId, Verdicts],
+        anchors: Mapping[Digest, Cid],
+    ) -> None:
+        self._state, self._federation, self._task = state, federation, task
+        self._verdicts, self._anchors = verdicts, anchors
+        limits = Limits() if task is None else task.limits
+        self._limits = {
+            Kind.TASK: MAX_TASK_BYTES,
+            Kind.MODEL: limits.model_bytes,
+            Kind.ANCHOR: limits.model_bytes,
+            Kind.UPDATE: limits.update_bytes,
+            Kind.REPORT: MAX_REPORT_BYTES,
+            Kind.RECORD: CHUNK,
+        }
+        self.found: dict[Cid, Reason] = {}
+
+    def add(self, digest: Digest, kind: Kind, text: str, if_there: bool = False) -> None:
+        cid = Cid(RAW, digest) if kind is Kind.RECORD else directory_cid(digest)
+        _add(self.found, cid, Reason(text, kind, self._limits[kind], if_there))
+        if kind is Kind.MODEL and digest in self._anchors:
+            reason = Reason(f"anchor of {text}", Kind.ANCHOR, self._limits[Kind.ANCHOR], if_there)
+            _add(self.found, self._anchors[digest], reason)
+
+    def whole(self, round_: RoundState, name: str) -> None:
+        """Add all that an audit of the round reads, and the model that it leads or may lead to."""
+        self.add(round_.base, Kind.MODEL, f"base of {name}")
+        if round_.settled is not None and (is_open(round_) or round_.phase.moves_head):
+            self.add(round_.settled.settlement.model, Kind.MODEL, f"result of {name}")
+        known = self._verdicts.get(round_.id)
+        for update in round_.updates:
+            served = known is not None and update.digest in known.accepted | known.refused
+            if served or known is None or is_open(round_):
+                self.add(update.digest, Kind.UPDATE, f"update of {name}", if_there=not served)
+
+    def promised(self, round_: RoundState) -> None:
+        """Add the round's report, the accepted updates that the task promises, and what unclaimed pay is proved by."""
+        if round_.settled is not None:
+            self.add(round_.settled.settlement.report, Kind.REPORT, f"report of round {round_.index}")
+            if self.is_promised(round_):
+                known = self._verdicts.get(round_.id)
+                for update in round_.updates:
+                    if known is None or update.digest in known.accepted:
+                        text = f"retained update of round {round_.index}"
+                        self.add(update.digest, Kind.UPDATE, text, if_there=known is None)
+        if round_.revealed is not None and round_.paid_clients < round_.revealed.rewards_total:
+            name = f"unclaimed pay of round {round_.index}"
+            if len(round_.updates) <= RECORD_UPDATES:
+                self.add(Digest(round_.revealed.derived_hash), Kind.RECORD, f"record for {name}")
+            else:  # no block may hold the record: clients compute it again
+                self.whole(round_, name)
+
+    def is_promised(self, round_: RoundState) -> bool:
+        """Whether the task's retention holds the round's accepted updates: it counts from the end of the challenge."""
+        seconds = None if self._task is None else self._task.retention_seconds
+        return seconds is None or round_.challenge_ends is None or self._state.now < round_.challenge_ends + seconds
+
+
+def _add(found: dict[Cid, Reason], cid: Cid, reason: Reason) -> None:
+    if cid not in found or (found[cid].if_there and not reason.if_there):
+        found[cid] = reason
