@@ -1,0 +1,183 @@
+"""Pins: what a store keeps of what federations need, mending the difference, and letting go of the rest.
+
+Nothing is remembered but in the store, and every step is whole by itself and safe to repeat: a process that is killed
+between two of them leaves what the next run mends. Let go is only what the log names and what is recognized
+(network/recognition.py), so pins of others on the same store stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from network.artifact_tree import artifact_leaves, check_local
+from network.needs import Needs
+from network.recognition import is_recognized
+from network.store import ContentStore
+from protocol.cid import DAG_PB, Cid
+from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing
+from protocol.retention import Kind, Mention, Reason, needed_by_all
+from protocol.state import State
+from protocol.types import FederationId
+from protocol.unixfs import Block
+
+SEARCH_SECONDS = 30.0  # for one block of what must be there
+SHORT_SEARCH_SECONDS = 2.0  # for one block of what may never have been published
+
+
+class Standing(StrEnum):
+    """Where something stands."""
+
+    KEPT = "kept"
+    UNPINNED = "missing pin"  # it is all here, and the next garbage collection may take it
+    MISSING = "missing content"
+    ABSENT = "not there"  # and nobody has to have it
+    REFUSED = "no artifact"  # what is here is none, so there is no tree to keep
+    RELEASABLE = "releasable"  # kept, named by the log, and needed by no federation of the contract
+    UNKNOWN = "not recognized"  # likewise, but it may be somebody else's pin: let it go by hand
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One CID and where it stands. ``reason`` is None where nothing needs it; ``why`` explains what is wrong, if anything."""
+
+    cid: Cid
+    kind: Kind
+    standing: Standing
+    reason: Reason | None = None
+    why: str = ""
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether something needed is not kept."""
+        return self.reason is not None and self.standing in (Standing.UNPINNED, Standing.MISSING)
+
+
+class Keeper:
+    """Keeps and lets go in one store for the federations of one contract.
+
+    Args:
+        rounds_kept: K of ``protocol.retention``.
+    """
+
+    def __init__(self, store: ContentStore, rounds_kept: int) -> None:
+        self._store = store
+        self.needs = Needs(store, rounds_kept)
+
+    def survey(self, state: State, federations: Collection[FederationId], *, deep: bool = False) -> list[Pin]:
+        """Return where all stands that ``federations`` need, then what of theirs can be let go.
+
+        Args:
+            deep: Whether to look at every block of what is kept, and not to take the store's word for it.
+
+        Raises:
+            StoreUnavailable: The store failed.
+        """
+        each = self.needs.of_all(state)
+        wanted = needed_by_all({id: each[id] for id in federations})
+        kept = self._store.kept()
+        pins = [self._needed(cid, reason, cid in kept, deep) for cid, reason in wanted.items()]
+        mentions: dict[Cid, tuple[Mention, ...]] = {}
+        for id in federations:
+            for cid, found in self.needs.named(state, state.federations[id]).items():
+                mentions[cid] = mentions.get(cid, ()) + found
+        spare = (kept & mentions.keys()) - needed_by_all(each).keys()
+        pins += [self._spare(cid, mentions[cid], state) for cid in sorted(spare, key=str)]
+        return pins
+
+    def repair(self, pins: Iterable[Pin], *, fetch: bool, say: Callable[[str], None] = lambda line: None) -> list[Pin]:
+        """Keep what is needed and not kept, and return where that stands now.
+
+        Args:
+            fetch: Whether missing content is looked for elsewhere, within its limit, as far as the store can.
+            say: Takes one line for each thing fetched.
+
+        Raises:
+            StoreUnavailable: The store failed; what is kept already stays kept.
+        """
+        return [self._repaired(pin, fetch, say) for pin in pins]
+
+    def release(self, pins: Iterable[Pin], kinds: Collection[Kind] = tuple(Kind)) -> list[Pin]:
+        """Let go of those of ``pins`` that are releasable, and return them.
+
+        Anchors go before the models that name them: once those are gone nobody could tell what the anchors were.
+
+        Raises:
+            StoreUnavailable: The store failed; what is released already stays released.
+        """
+        gone = [pin for pin in pins if pin.standing is Standing.RELEASABLE and pin.kind in kinds]
+        gone.sort(key=lambda pin: pin.kind is not Kind.ANCHOR)
+        for pin in gone:
+            self._store.release(pin.cid)
+        return gone
+
+    def lease(self, state: State, federations: Collection[FederationId]) -> AbstractContextManager[None]:
+        """Return a context in which garbage collection spares all that ``federations`` need, kept or not.
+
+        So the blocks that prove that an update is no artifact outlive a collection, though no pin can hold them.
+        """
+        wanted = needed_by_all({id: self.needs.of(state, state.federations[id]) for id in federations})
+        return self._store.lease(*wanted) if wanted else nullcontext()
+
+    # --- one at a time ---
+
+    def _needed(self, cid: Cid, reason: Reason, kept: bool, deep: bool) -> Pin:
+        if kept and not deep:
+            return Pin(cid, reason.kind, Standing.KEPT, reason)
+        try:
+            check_local(self._store, cid, reason.kind, reason.limit)
+        except ArtifactRefused as refusal:
+            return Pin(cid, reason.kind, Standing.REFUSED, reason, str(refusal))
+        except (BlockMissing, BlockCorrupt) as error:
+            return _missing(cid, reason, error)
+        return Pin(cid, reason.kind, Standing.KEPT if kept else Standing.UNPINNED, reason)
+
+    def _spare(self, cid: Cid, mentions: Sequence[Mention], state: State) -> Pin:
+        recognized = is_recognized(self._store, cid, mentions, state.federations)
+        standing = Standing.RELEASABLE if recognized else Standing.UNKNOWN
+        why = "" if recognized else "its content is not what the log calls it, or not here; it may be another's pin"
+        return Pin(cid, mentions[0].kind, standing, None, why)
+
+    def _repaired(self, pin: Pin, fetch: bool, say: Callable[[str], None]) -> Pin:
+        reason, absent = pin.reason, pin.standing in (Standing.MISSING, Standing.ABSENT)
+        if reason is None or not (pin.standing is Standing.UNPINNED or (absent and fetch)):
+            return pin
+        try:
+            with self._store.lease(pin.cid):
+                if absent:
+                    size = self._fetch(pin.cid, reason)
+                    say(f"fetched {pin.cid} ({reason.text}), {size} bytes")
+                self._store.keep(pin.cid)
+        except ArtifactRefused as refusal:
+            return replace(pin, standing=Standing.REFUSED, why=str(refusal))
+        except (BlockMissing, BlockCorrupt) as error:
+            return _missing(pin.cid, reason, error)
+        return replace(pin, standing=Standing.KEPT, why="")
+
+    def _fetch(self, cid: Cid, reason: Reason) -> int:
+        """Bring the tree here from wherever the store finds it; return its content bytes."""
+        seconds = SHORT_SEARCH_SECONDS if reason.if_there else SEARCH_SECONDS
+        nodes: list[Block] = []
+
+        def get(one: Cid) -> bytes:
+            data = self._store.get_block(one, seconds)
+            if one.codec == DAG_PB:
+                nodes.append(Block(one, data))
+            elif not self._store.has_block(one):  # a store may pass on what it finds without taking it
+                self._store.put_block(Block(one, data))
+            return data
+
+        size = 0
+        for leaf in artifact_leaves(cid, reason.kind, reason.limit, get):
+            size += leaf.size
+            if not self._store.has_block(leaf.cid):
+                get(leaf.cid)
+        self._store.put_blocks(nodes[::-1])  # the root last: whoever finds it finds all below it
+        return size
+
+
+def _missing(cid: Cid, reason: Reason, error: BlockMissing | BlockCorrupt) -> Pin:
+    absent = reason.if_there and isinstance(error, BlockMissing)
+    return Pin(cid, reason.kind, Standing.ABSENT if absent else Standing.MISSING, reason, error.what)
