@@ -1,14 +1,15 @@
-"""Write tests/vectors/unixfs.json: what a real Kubo says of files and directories. `python scripts/unixfs_vectors.py`
+"""Write tests/vectors/unixfs.json: what a real Kubo says of files, directories and trees. `python scripts/unixfs_vectors.py`
 
-Needs an `ipfs` on PATH or named by RONDO_IPFS, and about 3 GiB of disk for a while. It works offline, in a repository
-of its own. The tests compare Rondo's importer with the file, and where an `ipfs` is found, the file with that `ipfs`.
+Needs an `ipfs` (`make kubo`, or one on PATH, or named by RONDO_IPFS), about 3 GiB of disk for a while and some minutes.
+It works offline, in repositories of its own. The tests compare Rondo's importer with the file, and where an `ipfs` is
+found, the file with that `ipfs`.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,12 +19,27 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.protocol.content_patterns import PatternStream  # noqa: E402
+from network.kubo_binary import find_ipfs  # noqa: E402
+from tests.protocol.content_patterns import MIB, write_pattern, write_tree  # noqa: E402
 
-MIB = 1024 * 1024
-ADD = "ipfs add -Q -r --pin=false --cid-version=1 --raw-leaves --chunker=size-1048576 --max-file-links=1024"
-SIZES = (0, 1, 13, MIB - 1, MIB, MIB + 1, 2 * MIB, 3 * MIB + 5, 1024 * MIB, 1024 * MIB + 1)
-FILES = [(pattern, size) for size in SIZES for pattern in ("zeros", "counter")]
+GIB = 1024 * MIB  # what one node of 1024 links holds
+ADD = "ipfs add -Q -r --pin=false --cid-version=1 --raw-leaves"
+LAYOUT = "--chunker=size-1048576 --max-file-links=1024"
+PROFILE = "unixfs-v1-2025"
+
+SMALL_SIZES = (0, 1, 13, MIB - 1, MIB, MIB + 1, 2 * MIB - 1, 2 * MIB, 3 * MIB + 5)
+FILES = [(pattern, size) for size in SMALL_SIZES for pattern in ("zeros", "counter")]
+FILES += [("zeros", GIB - 1), ("zeros", GIB), ("zeros", GIB + 1), ("zeros", GIB + MIB), ("zeros", 5 * GIB + 7)]
+FILES += [("counter", GIB), ("counter", GIB + 1)]
+
+# Trees of many levels, which files of megabytes in a leaf do not reach: the same, with small leaves and narrow nodes.
+SCALED_CHUNK, SCALED_WIDTH = 16, 3
+SCALED_SIZES = sorted(
+    {0, 1, 15}
+    | {SCALED_CHUNK * SCALED_WIDTH**level + more for level in range(6) for more in (-16, -1, 0, 1, 16, 17)}
+    | {SCALED_CHUNK * count for count in (5, 7, 8, 11, 13, 26, 28, 80)}
+)
+
 DIRECTORIES: dict[str, dict[str, tuple[str, int]]] = {
     "empty": {},
     "one empty file": {"a": ("zeros", 0)},
@@ -39,44 +55,154 @@ DIRECTORIES: dict[str, dict[str, tuple[str, int]]] = {
 }
 
 
-def kubo(command: str, *arguments: str) -> str:
-    """Run one ipfs command and return its output."""
-    binary = os.environ.get("RONDO_IPFS") or "ipfs"
-    words = [binary, *command.split()[1:], *arguments]
-    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+def file(size: int, pattern: str = "counter") -> dict[str, Any]:
+    """A file of a tree."""
+    return {"pattern": pattern, "size": size}
 
 
-def write(path: Path, pattern: str, size: int) -> None:
-    """Write the pattern into a file."""
-    with path.open("wb") as file:
-        shutil.copyfileobj(PatternStream(pattern, size), file, 16 * MIB)
+def named(*names: str) -> dict[str, dict[str, Any]]:
+    """Small files of these names, each of another size, so that no two can be exchanged unnoticed."""
+    return {name: file(8 + number) for number, name in enumerate(names)}
 
 
-def add(path: Path) -> dict[str, Any]:
-    """Add a file or directory and return what Kubo says of it."""
-    cid = kubo(ADD, str(path))
-    total_size = kubo("ipfs files stat", "--format=<cumulsize>", f"/ipfs/{cid}")
-    return {"cid": cid, "total_size": int(total_size)}
+HIDDEN = named("seen", ".hidden", "below/.hidden", "below/seen", ".below/seen", "..two", "only/.hidden")
+FULL = {"empty_files": 5140, "digits": 7}  # a node of 262144 bytes, to the byte
+TREES: list[tuple[str, bool, dict[str, dict[str, Any]]]] = [
+    ("nothing", False, {}),
+    (
+        "letters and prefixes",
+        False,
+        named("b", "B", "a", "ab", "a.b", "a-b", "a b", "A", "Z", "_", "10", "2", "a~", "~"),
+    ),
+    (
+        "unicode by bytes",
+        False,
+        named("e", "é", "e\u0301", "z", "ﬀ", "\uffff", "\U0001f600", "日本", "\x7f", "a\nb", "%41"),
+    ),
+    ("other letters", False, named("a\\b", "a:b", "a?b", "a#b", '"', "'", "&", "+", "-n", "a" * 255, "ü" * 127)),
+    ("nested", False, {"a": file(5), "d/e/f/g": file(9), "d/e/h": file(MIB + 1), "d.txt": file(3), "d0": file(4)}),
+    ("nested empty", False, {"a/b/c": {}, "d": {}}),
+    ("empty files and directories", False, {"x": file(0), "y": {}}),
+    ("a file of several chunks", False, {"big": file(3 * MIB + 5), "same/big": file(3 * MIB + 5), "small": file(1)}),
+    ("hidden left out", False, HIDDEN),
+    ("hidden taken", True, HIDDEN),
+    (
+        "links",
+        False,
+        {"a": file(5), "l": {"symlink": "a"}, "d/up": {"symlink": "../a"}, "gone": {"symlink": "/nowhere"}},
+    ),
+    ("links are not tidied", False, {"l": {"symlink": "a/./b//c/"}, "m": {"symlink": "ü" * 500}}),
+    ("as many as fit", False, {".": FULL}),
+    ("as many as fit, below", False, {"d": FULL, "e": FULL, "f": file(2)}),
+    ("forty levels", False, {"/".join(["d"] * 40): file(7)}),
+]
+SHARDED: list[tuple[str, dict[str, dict[str, Any]]]] = [
+    ("a byte too many", {".": {"empty_files": 5139, "digits": 7}, "a" * 8: file(0)}),
+    ("below", {"d": {"empty_files": 5141, "digits": 7}}),
+]
+
+
+def expect(holds: bool, name: str) -> None:
+    """Stop where Kubo does not do what a vector is there to show."""
+    if not holds:
+        raise SystemExit(f"Kubo makes something else of {name!r}.")
+
+
+class Kubo:
+    """The command `ipfs` with a repository of its own; ``profile`` names what is applied to it."""
+
+    def __init__(self, place: Path, profile: str | None) -> None:
+        self._environment = {**os.environ, "IPFS_PATH": str(place)}
+        self._ipfs = str(find_ipfs())
+        self.run("ipfs init --empty-repo")
+        self.run("ipfs config --json AutoConf.Enabled false")
+        if profile is not None:
+            self.run(f"ipfs config profile apply {profile}")
+
+    def run(self, command: str, *arguments: str) -> str:
+        """Run one ipfs command and return its output."""
+        words = [self._ipfs, *command.split()[1:], *arguments]
+        return subprocess.run(words, check=True, capture_output=True, text=True, env=self._environment).stdout.strip()
+
+    def add(self, path: Path, *options: str, layout: str = LAYOUT) -> dict[str, Any]:
+        """Add a file or directory and return what Kubo says of it."""
+        cid = self.run(f"{ADD} {layout}", *options, str(path))
+        return {"cid": cid, "total_size": int(self.run("ipfs files stat", "--format=<cumulsize>", f"/ipfs/{cid}"))}
+
+    def unixfs_type(self, cid: str) -> int:
+        """Return the UnixFS type of a directory's node (1, or 5 where it is hashed): the first field of its data."""
+        node = json.loads(self.run("ipfs dag get", cid))
+        return base64.b64decode(node["Data"]["/"]["bytes"] + "==")[1]
+
+
+def file_vectors(kubo: Kubo, place: Path) -> list[dict[str, Any]]:
+    """Files of every size that is a boundary, in whole."""
+    vectors = []
+    for pattern, size in FILES:
+        write_pattern(place / "file", pattern, size)
+        vectors.append({"pattern": pattern, "size": size} | kubo.add(place / "file"))
+    return vectors
+
+
+def scaled_vectors(kubo: Kubo, place: Path) -> dict[str, Any]:
+    """Files of up to seven levels."""
+    layout = f"--chunker=size-{SCALED_CHUNK} --max-file-links={SCALED_WIDTH}"
+    files = []
+    for size in SCALED_SIZES:
+        write_pattern(place / "file", "counter", size)
+        files.append({"pattern": "counter", "size": size} | kubo.add(place / "file", layout=layout))
+    return {"chunk": SCALED_CHUNK, "width": SCALED_WIDTH, "files": files}
+
+
+def directory_vectors(kubo: Kubo, place: Path) -> list[dict[str, Any]]:
+    """Directories as artifacts are: flat, with plain names."""
+    vectors = []
+    for number, (name, entries) in enumerate(DIRECTORIES.items()):
+        recipes = {entry: file(size, pattern) for entry, (pattern, size) in entries.items()}
+        path = write_tree(place / f"directory-{number}", recipes)
+        vectors.append({"name": name, "files": recipes} | kubo.add(path))
+    return vectors
+
+
+def tree_vectors(kubo: Kubo, plain: Kubo, place: Path) -> list[dict[str, Any]]:
+    """Trees of any shape; ``plain``, without the profile, must say the same, so a node's settings do not matter."""
+    vectors = []
+    for number, (name, hidden, entries) in enumerate(TREES):
+        path = write_tree(place / f"tree-{number}", entries)
+        options = ("--hidden",) if hidden else ()
+        said = kubo.add(path, *options)
+        expect(plain.add(path, *options) == said, name)
+        expect(kubo.unixfs_type(said["cid"]) == 1, name)
+        vectors.append({"name": name, "hidden": hidden, "entries": entries} | said)
+    return vectors
+
+
+def sharded_vectors(kubo: Kubo, place: Path) -> list[dict[str, Any]]:
+    """Trees that Kubo hashes: ``unixfs_type`` is that of the directory ``at``, whose node would be over 256 KiB."""
+    vectors = []
+    for number, (name, entries) in enumerate(SHARDED):
+        path = write_tree(place / f"sharded-{number}", entries)
+        large = min(entries)
+        cid = kubo.add(path / large)["cid"]
+        expect(kubo.unixfs_type(cid) == 5, name)
+        vectors.append({"name": name, "entries": entries, "at": large, "cid": cid, "unixfs_type": 5})
+    return vectors
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as place:
-        os.environ["IPFS_PATH"] = f"{place}/repository"
-        kubo("ipfs init --empty-repo")
-        kubo("ipfs config --json AutoConf.Enabled false")
-        files, directories = [], []
-        for pattern, size in FILES:
-            path = Path(place, "file")
-            write(path, pattern, size)
-            files.append({"pattern": pattern, "size": size} | add(path))
-        for number, (name, entries) in enumerate(DIRECTORIES.items()):
-            path = Path(place, str(number))
-            path.mkdir()
-            for entry, (pattern, size) in entries.items():
-                write(path / entry, pattern, size)
-            recipes = {entry: {"pattern": pattern, "size": size} for entry, (pattern, size) in entries.items()}
-            directories.append({"name": name, "files": recipes} | add(path))
-        facts = {"made_by": kubo("ipfs version"), "command": ADD, "files": files, "directories": directories}
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary)
+        kubo, plain = Kubo(place / "repository", PROFILE), Kubo(place / "plain", None)
+        facts = {
+            "made_by": kubo.run("ipfs version"),
+            "command": f"{ADD} {LAYOUT}",
+            "profile": PROFILE,
+            "files": file_vectors(kubo, place),
+            "scaled": scaled_vectors(kubo, place),
+            "directories": directory_vectors(kubo, place),
+            "trees": tree_vectors(kubo, plain, place),
+            "sharded": sharded_vectors(kubo, place),
+        }
     target = ROOT / "tests/vectors/unixfs.json"
     target.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 

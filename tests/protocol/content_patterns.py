@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+MIB = 1024 * 1024
 
 
 class PatternStream(io.RawIOBase):
@@ -33,3 +37,33 @@ class PatternStream(io.RawIOBase):
 def content(recipe: Mapping[str, Any]) -> bytes:
     """Return the bytes of a vector's ``{"pattern": …, "size": …}``."""
     return PatternStream(recipe["pattern"], recipe["size"]).read()
+
+
+def write_pattern(path: Path, pattern: str, size: int) -> None:
+    """Write the pattern into a file; zeros take no room on disk."""
+    with path.open("wb") as file:
+        if pattern == "zeros":
+            file.truncate(size)
+        else:
+            shutil.copyfileobj(PatternStream(pattern, size), file, 16 * MIB)
+
+
+def write_tree(place: Path, entries: Mapping[str, Mapping[str, Any]]) -> Path:
+    """Make the directory ``place`` of a vector's ``entries`` (path below it: recipe) and return it.
+
+    A recipe is that of ``content``, ``{"symlink": target}``, ``{}`` for a directory that nothing has to be in, or, for
+    as many empty files in one directory, ``{"empty_files": count, "digits": length of their names}``.
+    """
+    place.mkdir()
+    for name, recipe in entries.items():
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if "symlink" in recipe:
+            path.symlink_to(recipe["symlink"])
+        elif "pattern" in recipe:
+            write_pattern(path, recipe["pattern"], recipe["size"])
+        else:
+            path.mkdir(exist_ok=True)
+            for number in range(recipe.get("empty_files", 0)):
+                (path / f"{number:0{recipe['digits']}}").touch()
+    return place

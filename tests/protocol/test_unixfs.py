@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import tracemalloc
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -12,20 +14,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol import unixfs
 from protocol.cid import DAG_PB, RAW, Cid, block_cid
-from protocol.dag_pb import Kind, Node, PbLink, encode_node
+from protocol.dag_pb import MAX_DIRECTORY_LINKS, Kind, Node, PbLink, encode_node
 from protocol.errors import BlockCorrupt, BlockMissing, InvalidInput, NotCanonical, TooLarge
 from protocol.types import Digest
 from protocol.unixfs import (
     CHUNK,
     Block,
+    Leaf,
     Root,
+    child_cids,
     directory_digest,
+    file_leaves,
     import_directory,
     import_file,
     list_directory,
     read_file,
+    read_leaf,
 )
+from tests.protocol.blocks import Blocks
 from tests.protocol.content_patterns import PatternStream, content
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "vectors/unixfs.json").read_text())
@@ -33,40 +41,25 @@ LARGE = 64 * CHUNK
 NO_LIMIT = 2**62
 
 
-class Blocks:
-    """A dictionary of blocks that notes what is fetched."""
-
-    def __init__(self) -> None:
-        self.data: dict[Cid, bytes] = {}
-        self.order: list[Cid] = []
-        self.fetched: list[Cid] = []
-
-    def emit(self, block: Block) -> None:
-        self.data[block.cid] = block.data
-        self.order.append(block.cid)
-
-    def get(self, cid: Cid) -> bytes:
-        self.fetched.append(cid)
-        if cid not in self.data:
-            raise BlockMissing(str(cid))
-        return self.data[cid]
-
-    def leaf(self, data: bytes) -> PbLink:
-        return self._link(RAW, data, len(data))
-
-    def node(self, node: Node, name: str = "") -> PbLink:
-        data = encode_node(node)
-        return self._link(DAG_PB, data, len(data) + sum(link.total_size for link in node.links), name)
-
-    def _link(self, codec: int, data: bytes, total_size: int, name: str = "") -> PbLink:
-        cid = block_cid(codec, data)
-        self.data[cid] = data
-        return PbLink(cid, name, total_size)
-
-
 @pytest.fixture
 def blocks() -> Blocks:
     return Blocks()
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The measures of a profile with small leaves and narrow nodes, so that small files have trees of many levels."""
+
+    chunk: int
+    width: int
+
+
+@pytest.fixture
+def scaled(monkeypatch: pytest.MonkeyPatch) -> Scale:
+    scale = Scale(VECTORS["scaled"]["chunk"], VECTORS["scaled"]["width"])
+    monkeypatch.setattr(unixfs, "CHUNK", scale.chunk)
+    monkeypatch.setattr(unixfs, "WIDTH", scale.width)
+    return scale
 
 
 def by_size(vector: dict[str, Any]) -> Any:
@@ -211,6 +204,14 @@ def test_files_have_kubos_cids(vector: dict[str, Any]) -> None:
     assert (str(root.cid), root.size, root.total_size) == (vector["cid"], vector["size"], vector["total_size"])
 
 
+@pytest.mark.parametrize("vector", VECTORS["scaled"]["files"], ids=lambda vector: str(vector["size"]))
+def test_trees_of_many_levels_are_kubos(vector: dict[str, Any], blocks: Blocks, scaled: Scale) -> None:
+    data = content(vector)
+    root = import_file(io.BytesIO(data), blocks.emit)
+    assert (str(root.cid), root.size, root.total_size) == (vector["cid"], vector["size"], vector["total_size"])
+    assert read_file(root.cid, blocks.get, len(data)) == data
+
+
 @pytest.mark.parametrize("vector", VECTORS["directories"], ids=lambda vector: vector["name"])
 def test_directories_have_kubos_cids(vector: dict[str, Any], blocks: Blocks) -> None:
     files = {name: content(recipe) for name, recipe in vector["files"].items()}
@@ -281,3 +282,101 @@ def test_digest_is_the_roots() -> None:
     files = {"a": b"alice", "b": b"bob"}
     digest: Digest = directory_digest(files)
     assert import_directory(files, lambda block: None).cid == Cid(DAG_PB, digest)
+
+
+# Leaf by leaf: what a download that goes to disk, breaks off and continues relies on
+
+
+def three_levels(blocks: Blocks, scaled: Scale) -> tuple[Root, bytes]:
+    """A file of 20 leaves below 7 nodes below 3 nodes below the top."""
+    data = content({"pattern": "counter", "size": 19 * scaled.chunk + 5})
+    root = import_file(io.BytesIO(data), blocks.emit)
+    blocks.fetched.clear()
+    return root, data
+
+
+def test_leaves_stand_in_order_without_gaps(blocks: Blocks, scaled: Scale) -> None:
+    root, data = three_levels(blocks, scaled)
+    leaves = list(file_leaves(root.cid, blocks.get, len(data)))
+    assert [leaf.offset for leaf in leaves] == [scaled.chunk * number for number in range(20)]
+    assert [leaf.size for leaf in leaves] == [scaled.chunk] * 19 + [5]
+    for leaf in leaves:
+        assert read_leaf(leaf, blocks.get) == data[leaf.offset : leaf.offset + leaf.size]
+
+
+def test_nothing_is_fetched_but_the_nodes_above_the_next_leaf(blocks: Blocks, scaled: Scale) -> None:
+    root, data = three_levels(blocks, scaled)
+    leaves = file_leaves(root.cid, blocks.get, len(data))
+    assert blocks.fetched == [], "nothing before the first leaf is asked for"
+    seen = []
+    for _ in leaves:
+        assert all(cid.codec == DAG_PB for cid in blocks.fetched), "no leaf is fetched at all"
+        seen.append(len(blocks.fetched))
+    # the top, one of 9 leaves' and one of 3 leaves' nodes; then a node each 3 leaves, and one more each 9
+    assert seen == [3, 3, 3, 4, 4, 4, 5, 5, 5, 7, 7, 7, 8, 8, 8, 9, 9, 9, 11, 11]
+    assert blocks.fetched[0] == root.cid
+    assert len(set(blocks.fetched)) == 11, "each node once"
+
+
+def test_who_begins_again_finds_the_same_leaves(blocks: Blocks, scaled: Scale) -> None:
+    root, data = three_levels(blocks, scaled)
+    broken_off = list(islice(file_leaves(root.cid, blocks.get, len(data)), 11))
+    again = list(file_leaves(root.cid, blocks.get, len(data)))
+    assert again[:11] == broken_off
+    missing = [leaf for leaf in again if leaf not in broken_off]
+    assert sum(leaf.size for leaf in missing) == len(data) - broken_off[-1].offset - scaled.chunk
+
+
+def test_a_node_that_is_missing_stops_where_its_leaves_would_begin(blocks: Blocks, scaled: Scale) -> None:
+    root, data = three_levels(blocks, scaled)
+    nodes = [cid for cid in blocks.order if cid.codec == DAG_PB]
+    del blocks.data[nodes[2]]  # that of leaves 6, 7, 8: children before parents, so the first node is of leaves 0, 1, 2
+    leaves = file_leaves(root.cid, blocks.get, len(data))
+    assert [leaf.offset // scaled.chunk for leaf in islice(leaves, 6)] == [0, 1, 2, 3, 4, 5]
+    with pytest.raises(BlockMissing, match=str(nodes[2])):
+        next(leaves)
+
+
+def test_a_file_of_one_leaf_is_that_leaf(blocks: Blocks) -> None:
+    for data in (b"", b"alice"):
+        root = import_file(io.BytesIO(data), blocks.emit)
+        assert list(file_leaves(root.cid, blocks.get, len(data))) == [Leaf(root.cid, 0, len(data))]
+    with pytest.raises(TooLarge, match="5 bytes"):
+        list(file_leaves(root.cid, blocks.get, 4))
+
+
+def test_a_leaf_is_read_as_it_was_announced(blocks: Blocks) -> None:
+    link = blocks.leaf(b"alice")
+    assert read_leaf(Leaf(link.cid, 0, 5), blocks.get) == b"alice"
+    for size in (4, 6):
+        with pytest.raises(NotCanonical, match="holds 5 bytes where its node says"):
+            read_leaf(Leaf(link.cid, 0, size), blocks.get)
+    blocks.data[link.cid] = b"malls"
+    with pytest.raises(BlockCorrupt):
+        read_leaf(Leaf(link.cid, 0, 5), blocks.get)
+
+
+# What a block links to: what keeping, collecting and exporting rely on
+
+
+def test_children_are_all_in_their_order(blocks: Blocks) -> None:
+    root = import_directory({"b": bytes(2 * CHUNK + 1), "a": b"x"}, blocks.emit)
+    small, large = child_cids(Block(root.cid, blocks.data[root.cid]))
+    assert small == block_cid(RAW, b"x")
+    zeros, rest = block_cid(RAW, bytes(CHUNK)), block_cid(RAW, b"\0")
+    assert child_cids(Block(large, blocks.data[large])) == (zeros, zeros, rest)
+    assert child_cids(Block(small, b"x")) == ()
+
+
+def test_children_of_the_largest_directory_are_known() -> None:
+    target = block_cid(RAW, b"")
+    widest = Node(Kind.DIRECTORY, (PbLink(target, "a", 0),) * MAX_DIRECTORY_LINKS)
+    data = encode_node(widest)
+    assert child_cids(Block(block_cid(DAG_PB, data), data)) == (target,) * MAX_DIRECTORY_LINKS
+
+
+def test_what_is_no_node_has_no_children() -> None:
+    raw = encode_node(Node(Kind.DIRECTORY, (PbLink(block_cid(RAW, b"x"), "a", 1),)))
+    assert child_cids(Block(block_cid(RAW, raw), raw)) == (), "a leaf that looks like a node is a leaf"
+    for data in (b"", b"no node", raw[:-1]):
+        assert child_cids(Block(block_cid(DAG_PB, data), data)) == ()
