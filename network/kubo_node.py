@@ -57,6 +57,7 @@ class KuboNode:
         self._network_key = network_key or new_network_key()
         self._settings = dict(settings or {})
         self._peers: list[KuboNode] = []
+        self._log_start = 0  # where in the log this start begins
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -107,12 +108,14 @@ class KuboNode:
         if self._process is not None:
             return self
         self.initialise()
-        self._network_key = (self.repository / "swarm.key").read_text()
+        with contextlib.suppress(FileNotFoundError):  # the node says so itself
+            self._network_key = (self.repository / "swarm.key").read_text()
         for left in ("api", "gateway"):  # by a killed one; the new one writes its own
             (self.repository / left).unlink(missing_ok=True)
         # Whatever version made the repository: one that is not ours must not fetch programs to convert it.
-        command = [str(find_ipfs()), "daemon", "--migrate=false"]
-        self._process = start_guarded(command, self.directory / LOG, self.environment)
+        command, log = [str(find_ipfs()), "daemon", "--migrate=false"], self.directory / LOG
+        self._log_start = log.stat().st_size if log.exists() else 0
+        self._process = start_guarded(command, log, self.environment)
         self._await(patience)
         self._keep_ports()
         for peer in self._peers:
@@ -173,7 +176,7 @@ class KuboNode:
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):
-            return (self.directory / LOG).read_text(errors="replace").strip()[-500:]
+            return (self.directory / LOG).read_bytes()[self._log_start :].decode(errors="replace").strip()[-500:]
         return ""
 
     def _unavailable(self, what: str, why: str) -> StoreUnavailable:
