@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from pathlib import Path
 
 from network.block_writer import BlockWriter
+from network.local_tree import import_path
+from network.reader import Arrival, OnProgress, Reader, silent
 from network.store import ContentStore
-from protocol.artifact import load_directory
-from protocol.cid import Cid
+from protocol.artifact import check_directory
+from protocol.cid import Cid, directory_cid
+from protocol.errors import InvalidInput
 from protocol.types import Digest
-from protocol.unixfs import import_directory, import_file, read_file
+from protocol.unixfs import Block, Root, import_directory, import_file
 
 
 def publish(store: ContentStore, files: Mapping[str, bytes]) -> Digest:
@@ -29,9 +34,31 @@ def publish(store: ContentStore, files: Mapping[str, bytes]) -> Digest:
     return root.cid.digest
 
 
-def fetch(store: ContentStore, digest: Digest, limit: int) -> dict[str, bytes]:
-    """Return the files of the artifact ``digest``, at most ``limit`` bytes; raises as ``load_directory``."""
-    return load_directory(digest, store.get_block, limit)
+def fetch(
+    store: ContentStore,
+    digest: Digest,
+    limit: int,
+    *,
+    seconds: float | None = None,
+    on_progress: OnProgress = silent,
+) -> dict[str, bytes]:
+    """Return the files of the artifact ``digest``, at most ``limit`` bytes, several blocks at once.
+
+    Args:
+        seconds: How long it may last; None is as long as every block comes within the store's own limit.
+        on_progress: Takes the bytes that are there, and those that will be.
+
+    Raises:
+        StoreUnavailable: Also when ``seconds`` are over.
+        All else as ``protocol.artifact.load_directory``.
+    """
+    cid = directory_cid(digest)
+    reader = Reader(store, seconds=seconds, on_progress=on_progress)
+    with store.lease(cid):
+        links = reader.directory(cid, limit)
+        files = {name: _content(reader.linked_leaves(link)) for name, link in links.items()}
+    check_directory(digest, files)
+    return files
 
 
 def publish_file(store: ContentStore, data: bytes) -> Cid:
@@ -43,6 +70,62 @@ def publish_file(store: ContentStore, data: bytes) -> Cid:
     return cid
 
 
-def fetch_file(store: ContentStore, cid: Cid, limit: int) -> bytes:
-    """Return the bytes of the file ``cid``, at most ``limit``; raises as ``protocol.unixfs.read_file``."""
-    return read_file(cid, store.get_block, limit)
+def publish_path(store: ContentStore, path: Path, on_progress: Callable[[int], None] = lambda done: None) -> Root:
+    """Put the file or artifact directory ``path`` into ``store``, with memory of a few blocks, and keep it.
+
+    Args:
+        on_progress: Takes the bytes of all blocks that were handed over so far.
+
+    Raises:
+        InvalidInput: It cannot be read, or it is a directory that is no artifact: more than 8 files, other names.
+        FileChanged: It was changed while it was read.
+        StoreUnavailable: The store failed; what is already in it does no harm, and trying again completes it.
+    """
+    _check_artifact(path)
+    done = 0
+
+    with store.lease():
+        with BlockWriter(store) as writer:
+
+            def emit(block: Block) -> None:
+                nonlocal done
+                writer.emit(block)
+                done += len(block.data)
+                on_progress(done)
+
+            root = import_path(path, emit, hidden=True, follow=True)
+        store.keep(root.cid)
+    return root
+
+
+def fetch_file(
+    store: ContentStore,
+    cid: Cid,
+    limit: int,
+    *,
+    seconds: float | None = None,
+    on_progress: OnProgress = silent,
+) -> bytes:
+    """Return the bytes of the file ``cid``, at most ``limit``, as ``fetch``; raises as ``protocol.unixfs.read_file``."""
+    with store.lease(cid):
+        return _content(Reader(store, seconds=seconds, on_progress=on_progress).leaves(cid, limit))
+
+
+def _content(arrivals: Generator[Arrival, None, None]) -> bytes:
+    out = io.BytesIO()
+    with closing(arrivals):
+        for leaf, data in arrivals:
+            out.seek(leaf.offset)
+            out.write(data or b"")
+    return out.getvalue()
+
+
+def _check_artifact(path: Path) -> None:
+    """Refuse a directory that could not be fetched again as an artifact, before anything of it is read."""
+    if not path.is_dir():
+        return
+    below = sorted(path.iterdir())
+    import_directory({one.name: b"" for one in below}, lambda _: None)
+    for one in below:
+        if not one.is_file():
+            raise InvalidInput(f"{one} is no file.", "An artifact is a directory of files alone.", "Leave it out.")

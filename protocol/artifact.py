@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from protocol.cid import directory_cid
 from protocol.errors import NotCanonical
 from protocol.types import Digest
@@ -23,10 +25,19 @@ def load_directory(digest: Digest, get: Get, limit: int) -> dict[str, bytes]:
     links = list_directory(directory_cid(digest), get, limit)
     # a raw file's true length shows only when it is read: one leaf is allowed, the comparison below finds the lie
     files = {name: read_file(link.cid, get, max(link.size, CHUNK)) for name, link in links.items()}
+    check_directory(digest, files)
+    return files
+
+
+def check_directory(digest: Digest, files: Mapping[str, bytes]) -> None:
+    """Check that ``digest`` is the one of the artifact of ``files``, by importing them again.
+
+    Raises:
+        NotCanonical: It is another one's.
+    """
     if directory_digest(files) != digest:
         raise NotCanonical(
             f"{directory_cid(digest)} is not canonical:",
             "its files imported again have another digest.",
             "Import the content again with the profile unixfs-v1-2025.",
         )
-    return files
