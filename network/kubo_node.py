@@ -56,7 +56,6 @@ class KuboNode:
         self.addresses: tuple[str, ...] = ()  # where other nodes reach it, its id included
         self._network_key = network_key or new_network_key()
         self._settings = dict(settings or {})
-        self._peers: list[KuboNode] = []
         self._log_start = 0  # where in the log this start begins
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -118,9 +117,11 @@ class KuboNode:
         self._process = start_guarded(command, log, self.environment)
         self._await(patience)
         self._keep_ports()
-        for peer in self._peers:
-            if peer.is_running:
-                self._connect(peer)
+        # Peering alone would wait some ten seconds before it calls.
+        for peer in read_config(self.repository)["Peering"]["Peers"] or ():
+            for address in peer["Addrs"]:
+                with contextlib.suppress(StoreUnavailable):  # it does not run, and will call us when it does
+                    self.rpc("swarm/connect", arg=f"{address}/p2p/{peer['ID']}")
         return self
 
     def stop(self) -> None:
@@ -205,14 +206,9 @@ class KuboNode:
                 node.repository,
                 {"Peering.Peers": [*known, {"ID": peer.peer_id, "Addrs": [_bare(one) for one in peer.addresses]}]},
             )
-            node._peers.append(peer)
             for address in peer.addresses:
                 node.rpc("swarm/peering/add", arg=address)
-        self._connect(other)
-
-    def _connect(self, peer: KuboNode) -> None:
-        # Peering alone would wait some ten seconds before it calls.
-        for address in peer.addresses:
+        for address in other.addresses:
             self.rpc("swarm/connect", arg=address)
 
     def connected_peers(self) -> frozenset[str]:

@@ -111,6 +111,7 @@ def test_one_that_died_says_so(tmp_path: Path) -> None:
             node.rpc("id")
 
 
+@pytest.mark.slow
 def test_nodes_of_two_networks_do_not_meet(pair: tuple[KuboNode, KuboNode], tmp_path: Path) -> None:
     acme, alice = pair
     with KuboNode(tmp_path / "mallory") as mallory:
@@ -194,7 +195,7 @@ def test_after_a_kill_it_is_at_its_place_again_with_its_content_and_its_peer(tmp
     # Another process's node knows its peer from its own settings.
     with KuboNode(tmp_path / "acme", gateway=True) as acme, KuboNode(tmp_path / "alice") as alice:
         assert acme.peer_id == place[3]
-        wait_for(lambda: acme.connected_peers() == {alice.peer_id}, 40)
+        assert acme.connected_peers() == {alice.peer_id}
 
 
 def test_a_repository_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
