@@ -254,7 +254,7 @@ class DirectoryStore:
 
     def unavailable(self, error: OSError) -> StoreUnavailable:
         """Return what is to be raised when the file system has said ``error``."""
-        why, do = f"{type(error).__name__}: {error.strerror or error}.", "Check that the directory exists and is whole."
+        why, do = f"{type(error).__name__}: {_words(error)}.", "Check that the directory exists and is whole."
         if error.errno in _FULL:
             why, do = "The disk is full.", "Make room: `rondo pins --collect` removes what nobody keeps."
         elif error.errno in _FORBIDDEN:
@@ -295,6 +295,10 @@ def _holds(path: Path, data: bytes) -> bool:
         return _read(path) == data
     except OSError:
         return False  # whatever the file has, writing it again mends it or says why not
+
+
+def _words(error: OSError) -> str:
+    return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror or error)
 
 
 def _too_large(block: Block) -> InvalidInput:

@@ -85,18 +85,18 @@ def sync_directory(path: Path) -> None:
 
 
 @contextmanager
-def hold_lock(path: Path, *, exclusive: bool = False, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+def hold_lock(path: Path, *, exclusive: bool = False) -> Iterator[None]:
     """Hold the lock of the file ``path`` (flock), which must exist, alone or together with all who want it shared.
 
     Every call is a holder of its own, whatever its thread or process; the lock ends with the process at the latest.
 
     Raises:
-        TimeoutError: Somebody has not let go of it for ``seconds``.
+        TimeoutError: Somebody has not let go of it for a minute.
         OSError: The file is not there, or cannot be locked.
     """
     handle = os.open(path, os.O_RDWR if exclusive else os.O_RDONLY)
     try:
-        _lock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, seconds, path)
+        _lock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, path)
         try:
             yield
         finally:
@@ -105,8 +105,8 @@ def hold_lock(path: Path, *, exclusive: bool = False, seconds: float = LOCK_SECO
         os.close(handle)
 
 
-def _lock(handle: int, kind: int, seconds: float, path: Path) -> None:
-    end = time.monotonic() + seconds
+def _lock(handle: int, kind: int, path: Path) -> None:
+    end = time.monotonic() + LOCK_SECONDS
     pause, longest = _POLL_SECONDS
     while True:
         try:
@@ -115,6 +115,6 @@ def _lock(handle: int, kind: int, seconds: float, path: Path) -> None:
         except BlockingIOError:
             left = end - time.monotonic()
             if left <= 0:
-                raise TimeoutError(f"another process has held {path} for {seconds:.0f} seconds") from None
+                raise TimeoutError(f"another process has held {path} for {LOCK_SECONDS:g} seconds") from None
         time.sleep(min(pause, left))
         pause = min(pause * 2, longest)

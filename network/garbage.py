@@ -45,7 +45,7 @@ def collect_garbage(
     Blocks that are missing or damaged below a root do not stop it. Where a *node* is, what only that node links to
     counts as garbage: repair first what is kept. Files that are not named as blocks are left alone.
 
-    Memory is about 150 bytes a block, used or not: 150 MB for a TB in blocks of 1 MiB.
+    Memory is at most 250 bytes a block, garbage or not: 0.25 GB for a TB in blocks of 1 MiB.
 
     Args:
         grace_seconds: What was put less than this ago stays, for those who put without a lease.
