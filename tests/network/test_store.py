@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -114,10 +114,14 @@ def test_artifacts_and_files_round_trip(store: ContentStore) -> None:
 
 def test_the_root_is_written_last(store: ContentStore) -> None:
     class Recorder(MemoryStore):
-        def put_block(self, block: Block) -> None:
-            store.put_block(block)
-            order.append(block.cid)
-            assert not store.has_block(root) or block.cid == root
+        def put_blocks(self, blocks: Sequence[Block]) -> None:
+            for block in blocks:
+                store.put_block(block)
+                order.append(block.cid)
+                assert not store.has_block(root) or block.cid == root
+
+        def keep(self, cid: Cid) -> None:
+            store.keep(cid)
 
     order: list[Cid] = []
     files = {name: data + b" in order" for name, data in FILES.items()}
