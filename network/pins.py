@@ -20,6 +20,7 @@ from protocol.cid import DAG_PB, Cid
 from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing
 from protocol.retention import Kind, Mention, Reason, needed_by_all
 from protocol.state import State
+from protocol.task import MAX_ARTIFACT_BYTES
 from protocol.types import FederationId
 from protocol.unixfs import Block
 
@@ -66,25 +67,61 @@ class Keeper:
         self._store = store
         self.needs = Needs(store, rounds_kept)
 
-    def survey(self, state: State, federations: Collection[FederationId], *, deep: bool = False) -> list[Pin]:
+    def survey(
+        self,
+        state: State,
+        federations: Collection[FederationId],
+        *,
+        deep: bool = False,
+        seen: Collection[Cid] = (),
+    ) -> list[Pin]:
         """Return where all stands that ``federations`` need, then what of theirs can be let go.
 
         Args:
             deep: Whether to look at every block of what is kept, and not to take the store's word for it.
+            seen: What was looked at so just now, and is not again.
 
         Raises:
             StoreUnavailable: The store failed.
         """
-        each = self.needs.of_all(state)
-        wanted = needed_by_all({id: each[id] for id in federations})
+        wanted = needed_by_all({id: self.needs.of(state, state.federations[id]) for id in federations})
         kept = self._store.kept()
-        pins = [self._needed(cid, reason, cid in kept, deep) for cid, reason in wanted.items()]
+        pins = [self._needed(cid, reason, cid in kept, deep and cid not in seen) for cid, reason in wanted.items()]
+        return pins + self.spare(state, federations)
+
+    def spare(self, state: State, federations: Collection[FederationId]) -> list[Pin]:
+        """Return what is kept, named by the log of ``federations``, and needed by no federation of the contract.
+
+        Raises:
+            StoreUnavailable: The store failed.
+        """
         mentions: dict[Cid, tuple[Mention, ...]] = {}
         for id in federations:
             for cid, found in self.needs.named(state, state.federations[id]).items():
                 mentions[cid] = mentions.get(cid, ()) + found
-        spare = (kept & mentions.keys()) - needed_by_all(each).keys()
-        pins += [self._spare(cid, mentions[cid], state) for cid in sorted(spare, key=str)]
+        kept = self._store.kept() & mentions.keys()
+        spare = kept - needed_by_all(self.needs.of_all(state)).keys() if kept else kept
+        return [self._spare(cid, mentions[cid], state) for cid in sorted(spare, key=str)]
+
+    def mend(
+        self,
+        state: State,
+        federations: Collection[FederationId],
+        *,
+        fetch: bool,
+        deep: bool = False,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> list[Pin]:
+        """Survey and repair until nothing more can be mended, and return where all stands then.
+
+        What was fetched tells what else is needed: a task its limits, a report its verdicts, a model its anchor.
+
+        Args: As ``survey`` and ``repair``. Raises: StoreUnavailable.
+        """
+        before, seen = None, frozenset[Cid]()
+        while seen != before:
+            pins = self.repair(self.survey(state, federations, deep=deep, seen=seen), fetch=fetch, say=say)
+            before, seen = seen, frozenset(pin.cid for pin in pins if pin.standing is Standing.KEPT)
         return pins
 
     def repair(self, pins: Iterable[Pin], *, fetch: bool, say: Callable[[str], None] = lambda line: None) -> list[Pin]:
@@ -99,7 +136,7 @@ class Keeper:
         """
         return [self._repaired(pin, fetch, say) for pin in pins]
 
-    def release(self, pins: Iterable[Pin], kinds: Collection[Kind] = tuple(Kind)) -> list[Pin]:
+    def release(self, pins: Iterable[Pin]) -> list[Pin]:
         """Let go of those of ``pins`` that are releasable, and return them.
 
         Anchors go before the models that name them: once those are gone nobody could tell what the anchors were.
@@ -107,7 +144,7 @@ class Keeper:
         Raises:
             StoreUnavailable: The store failed; what is released already stays released.
         """
-        gone = [pin for pin in pins if pin.standing is Standing.RELEASABLE and pin.kind in kinds]
+        gone = [pin for pin in pins if pin.standing is Standing.RELEASABLE]
         gone.sort(key=lambda pin: pin.kind is not Kind.ANCHOR)
         for pin in gone:
             self._store.release(pin.cid)
@@ -127,7 +164,7 @@ class Keeper:
         if kept and not deep:
             return Pin(cid, reason.kind, Standing.KEPT, reason)
         try:
-            check_local(self._store, cid, reason.kind, reason.limit)
+            check_local(self._store, cid, reason.kind, MAX_ARTIFACT_BYTES if reason.limit is None else reason.limit)
         except ArtifactRefused as refusal:
             return Pin(cid, reason.kind, Standing.REFUSED, reason, str(refusal))
         except (BlockMissing, BlockCorrupt) as error:
@@ -144,6 +181,8 @@ class Keeper:
         reason, absent = pin.reason, pin.standing in (Standing.MISSING, Standing.ABSENT)
         if reason is None or not (pin.standing is Standing.UNPINNED or (absent and fetch)):
             return pin
+        if reason.limit is None:
+            return replace(pin, why="How large it may be stands in the task, which is not here.")
         try:
             with self._store.lease(pin.cid):
                 if absent:
@@ -170,7 +209,7 @@ class Keeper:
             return data
 
         size = 0
-        for leaf in artifact_leaves(cid, reason.kind, reason.limit, get):
+        for leaf in artifact_leaves(cid, reason.kind, reason.limit or 0, get):
             size += leaf.size
             if not self._store.has_block(leaf.cid):
                 get(leaf.cid)

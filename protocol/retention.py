@@ -22,7 +22,7 @@ from protocol.fields import Field
 from protocol.model import MANIFEST, MANIFEST_FIELDS, MAX_MANIFEST_BYTES
 from protocol.report import MAX_REPORT_BYTES, Derived
 from protocol.state import FederationState, RoundState, State
-from protocol.task import MAX_TASK_BYTES, Limits, Task
+from protocol.task import MAX_TASK_BYTES, Task
 from protocol.terms import PayBasis
 from protocol.types import Address, Digest, FederationId, RoundId
 from protocol.unixfs import CHUNK
@@ -50,14 +50,14 @@ class Reason:
 
     Args:
         text: A short stable name, such as ``head model`` or ``update of open round 7``.
-        limit: Content bytes that it has at most.
+        limit: Content bytes that it has at most; None where they stand in a task that nobody could read.
         if_there: Whether it is kept where it is there, and its absence is nobody's fault: an update of an open round
             may never be published, and one that is called unavailable may still be contested.
     """
 
     text: str
     kind: Kind
-    limit: int
+    limit: int | None
     if_there: bool = False
 
 
@@ -188,12 +188,12 @@ class _Needs:
     ) -> None:
         self._state, self._federation, self._task = state, federation, task
         self._verdicts, self._anchors = verdicts, anchors
-        limits = Limits() if task is None else task.limits
+        model_bytes = None if task is None else task.limits.model_bytes
         self._limits = {
             Kind.TASK: MAX_TASK_BYTES,
-            Kind.MODEL: limits.model_bytes,
-            Kind.ANCHOR: limits.model_bytes,
-            Kind.UPDATE: limits.update_bytes,
+            Kind.MODEL: model_bytes,
+            Kind.ANCHOR: model_bytes,
+            Kind.UPDATE: None if task is None else task.limits.update_bytes,
             Kind.REPORT: MAX_REPORT_BYTES,
             Kind.RECORD: CHUNK,
         }
