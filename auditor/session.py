@@ -54,7 +54,9 @@ def follow_federation(config: Path | None, *, attest: bool, rounds: int, say: Ca
     chain = open_chain(settings, with_key=attest)
     resolve_federation(chain.state(), federation)  # a wrong id is no outage to be ridden out
     home = settings.home / "auditor"
-    worker = AuditorWorker(chain, open_content(settings), federation, home, attest=attest, say=say)
+    worker = AuditorWorker(
+        chain, open_content(settings), federation, home, attest=attest, say=say, rounds_kept=settings.rounds_kept
+    )
     run_worker(worker, rounds, pause=lambda: time.sleep(settings.poll_seconds), stopped=stop_on_signal(), say=say)
     return sorted(worker.audits.values(), key=lambda one: one.index)
 

@@ -13,13 +13,15 @@ from auditor.availability import Availability
 from auditor.rederive import Audit, Verdict, audit_round
 from auditor.sources import Undecided, load_task
 from network.chain import Chain
+from network.pins import Keeper
 from network.store import ContentStore
 from network.transfer import publish
 from protocol.cid import RAW, block_cid, directory_cid
-from protocol.errors import ArtifactRefused, ContentError, TransactionReverted
+from protocol.errors import ArtifactRefused, ContentError, RondoError, TransactionReverted
 from protocol.reference import resolve_federation
 from protocol.report import derived_hash, encode_derived
-from protocol.state import FederationState, RoundState
+from protocol.retention import ROUNDS_KEPT, Kind, is_open
+from protocol.state import FederationState, RoundState, State
 from protocol.task import Task
 from protocol.terms import Phase
 from protocol.types import FederationId, Hash, RoundId, hex32
@@ -38,6 +40,7 @@ class AuditorWorker:
         home: Folder of the record of updates fetched in time.
         attest: Whether decided audits are said on chain; the account must be a named auditor.
         say: Takes one line of progress.
+        rounds_kept: For how many settled rounds the models that it served stay kept.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class AuditorWorker:
         *,
         attest: bool,
         say: Callable[[str], None],
+        rounds_kept: int = ROUNDS_KEPT,
     ) -> None:
         self._chain, self._store, self._federation = chain, store, federation
         self._attests, self._say = attest, say
@@ -57,6 +61,10 @@ class AuditorWorker:
         self._retries: dict[Settled, tuple[int, int]] = {}  # (chain second of the next try, seconds waited before it)
         self._said: set[str] = set()
         self._task: Task | None = None
+        self._keeper = Keeper(store, rounds_kept)
+        self._over: frozenset[RoundId] = (
+            frozenset()
+        )  # rounds that were over when it last let go of what they had needed
 
     @property
     def audits(self) -> dict[RoundId, Audit]:
@@ -74,7 +82,9 @@ class AuditorWorker:
         federation = resolve_federation(state, self._federation)
         rounds = [state.rounds[round_id] for round_id in federation.rounds]
         # The live round first: history can wait, a challenge window cannot.
-        return sum(self._visit_safely(round_, federation) for round_ in reversed(rounds))
+        done = sum(self._visit_safely(round_, federation) for round_ in reversed(rounds))
+        self._let_go(state, frozenset(round_.id for round_ in rounds if not is_open(round_)))
+        return done
 
     def _visit_safely(self, round_: RoundState, federation: FederationState) -> bool:
         try:
@@ -177,6 +187,17 @@ class AuditorWorker:
         block = Block(block_cid(RAW, data), data)
         self._store.put_block(block)
         self._store.keep(block.cid)
+
+    def _let_go(self, state: State, over: frozenset[RoundId]) -> None:
+        """After a round: release the models and records that were published here and that no round needs any more."""
+        if over == self._over:
+            return
+        self._over = over
+        try:
+            spare = self._keeper.spare(state, [self._federation])
+            self._keeper.release(pin for pin in spare if pin.kind in (Kind.MODEL, Kind.ANCHOR, Kind.RECORD))
+        except RondoError as error:
+            self._say_once(f"What past rounds no longer need was not let go: {error}")
 
     # --- what is said to people ---
 

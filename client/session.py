@@ -61,6 +61,7 @@ def run_client(
         relay=handover,
         say=say,
         should_stop=stopped,
+        rounds_kept=settings.rounds_kept,
     )
     try:
         with FileLock(home / f"{worker.account}.lock", timeout=0):

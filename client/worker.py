@@ -31,11 +31,13 @@ from client.relay import Handover, RelayFailed
 from client.trainer import TrainingFailed, seed_of, train
 from client.update_builder import build_update
 from network.chain import Chain
+from network.pins import Keeper
 from network.store import ContentStore
 from network.transfer import publish
 from protocol.cid import directory_cid
 from protocol.errors import (
     ArtifactRefused,
+    ContentError,
     InsufficientFunds,
     KeyError_,
     NotCanonical,
@@ -43,6 +45,7 @@ from protocol.errors import (
     TransactionReverted,
 )
 from protocol.reference import resolve_federation
+from protocol.retention import ROUNDS_KEPT, Kind
 from protocol.state import FederationState, RoundState, State
 from protocol.task import Feedback, Task
 from protocol.terms import Phase
@@ -78,6 +81,7 @@ class ClientWorker:
         relay: Where updates are handed in instead of sent, and when not to wait for it any longer; None sends at once.
         say: Takes one line of news that is not the result of a pass.
         should_stop: Asked between training steps.
+        rounds_kept: How many settled rounds stay auditable, as far as this client's own update goes.
 
     Raises:
         KeyError_: The chain was opened without an account.
@@ -97,6 +101,7 @@ class ClientWorker:
         relay: Handover | None = None,
         say: Callable[[str], None] = lambda line: None,
         should_stop: Callable[[], bool] = lambda: False,
+        rounds_kept: int = ROUNDS_KEPT,
     ) -> None:
         if chain.account is None:
             raise KeyError_("A client needs an account.", "The chain was opened without a key.", "Set keystore.")
@@ -107,6 +112,8 @@ class ClientWorker:
         self._say, self._should_stop = say, should_stop
         self._artifacts = Artifacts(store, chain.chain_id, chain.contract)
         self._claimer = Claimer(chain, self._artifacts, self.account)
+        self._keeper = Keeper(store, rounds_kept)
+        self._seen_through: frozenset[RoundId] = frozenset()  # when it last let go of what they had needed
         self.outbox = Outbox(self._home / "outbox")
         self.finished = 0  # rounds that this worker saw through
         self.awaiting_pay = 0  # of the rounds it worked on, those that may still pay; as of the last whole pass
@@ -140,6 +147,7 @@ class ClientWorker:
             done = self._advance(entry, round_, federation)
             if done is not None:
                 return done
+        self._let_go(state)
         if self._rounds == 0 or self.finished + len(open_entries) < self._rounds:
             done = self._train(state, federation)
             if done is not None:
@@ -315,6 +323,7 @@ class ClientWorker:
     def _work(self, round_: RoundState, task: Task) -> Entry:
         """Train, quantise and write to the outbox; on return the update survives anything."""
         base = self._artifacts.base(round_, task)
+        self._keep_base(round_)
         trained = train(
             base,
             self._artifacts.anchor(base, task),
@@ -346,6 +355,29 @@ class ClientWorker:
 
     def _feedback(self, rule: Feedback) -> FeedbackStore:
         return FeedbackStore(self._home / "residual.npz", rule)
+
+    # --- what is kept ---
+
+    def _keep_base(self, round_: RoundState) -> None:
+        """Others may need it from here when its publisher is away; read before, so it is no larger than the task allows."""
+        try:
+            self._store.keep(directory_cid(round_.base))
+        except ContentError as error:
+            self._say_once(f"round {round_.index}: its base model is not kept: {error}")
+
+    def _let_go(self, state: State) -> None:
+        """After a round: release the own updates and the bases that no round needs any more."""
+        done = [entry for entry in self.outbox.entries() if entry.stage.is_done]
+        rounds = frozenset(entry.round for entry in done)
+        if rounds == self._seen_through:
+            return
+        self._seen_through = rounds
+        mine = {directory_cid(entry.digest) for entry in done}
+        try:
+            spare = self._keeper.spare(state, [self._federation])
+            self._keeper.release(pin for pin in spare if pin.cid in mine or pin.kind is not Kind.UPDATE)
+        except RondoError as error:
+            self._say_once(f"What past rounds no longer need was not let go: {error}")
 
     # --- pay ---
 

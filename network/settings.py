@@ -59,6 +59,7 @@ class Settings(BaseSettings):
         poll_seconds: How often a worker looks at the chain.
         relay_margin_seconds: Chain seconds before the end of training from which on a client that uses a relay sends
             its own transaction where its update is not on chain.
+        rounds_kept: How many of the settled rounds that are over keep all that an audit of them reads.
     """
 
     model_config = SettingsConfigDict(env_prefix="RONDO_", frozen=True, extra="forbid", validate_default=True)
@@ -75,6 +76,7 @@ class Settings(BaseSettings):
     home: PathSetting = Path("~/.rondo")
     poll_seconds: float = Field(default=1.0, gt=0, le=3600)
     relay_margin_seconds: int = Field(default=120, ge=1, le=90 * 86400)
+    rounds_kept: int = Field(default=3, ge=0, le=1_000_000)
 
     @classmethod
     def settings_customise_sources(

@@ -154,7 +154,13 @@ def run_rounds(
     """Run the worker until the federation has had ``rounds`` rounds, or a signal comes; the federation's view."""
     settings, chain, federation = _open(config)
     worker = OrganizationWorker(
-        chain, open_content(settings), federation, terms=terms, evaluate=_evaluator(test_data), say=say
+        chain,
+        open_content(settings),
+        federation,
+        terms=terms,
+        evaluate=_evaluator(test_data),
+        say=say,
+        rounds_kept=settings.rounds_kept,
     )
     worker.run(rounds, consolidate, pause=lambda: time.sleep(settings.poll_seconds), stopped=stop_on_signal())
     return _view(chain, federation)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 
 from network.chain import Chain
+from network.pins import Keeper
 from network.store import ContentStore
 from organization.collect import Collection, collect
 from organization.launch import check_organization, launch_round, load_task
@@ -17,8 +18,9 @@ from protocol.errors import BlockCorrupt, BlockMissing, InvalidInput, RondoError
 from protocol.model import Model
 from protocol.reference import resolve_federation
 from protocol.replay import FederationState, RoundState, State
+from protocol.retention import ROUNDS_KEPT
 from protocol.task import Task
-from protocol.terms import Phase, RoundTerms
+from protocol.terms import PayBasis, Phase, RoundTerms
 from protocol.types import Digest, FederationId, Hash, RoundId, hex32
 
 
@@ -30,6 +32,7 @@ class OrganizationWorker:
         terms: Terms of the rounds to launch; ``consolidate`` is decided for each round. None launches nothing.
         evaluate: Measures every resulting model for the report's statement.
         say: Takes one line of progress; the same line about a round is not said twice in a row.
+        rounds_kept: How many settled rounds stay auditable from the store.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class OrganizationWorker:
         terms: RoundTerms | None = None,
         evaluate: Evaluator | None = None,
         say: Callable[[str], None] = lambda text: None,
+        rounds_kept: int = ROUNDS_KEPT,
     ) -> None:
         self.chain, self.store, self.federation = chain, store, federation
         self.terms, self.evaluate = terms, evaluate
@@ -50,6 +54,8 @@ class OrganizationWorker:
         self._have: set[Digest] = set()
         self._collected: dict[tuple[RoundId, Hash], Collection] = {}  # the last look at a round's updates
         self._live: RoundId | None = None  # the live round that was seen last
+        self._keeper = Keeper(store, rounds_kept)
+        self._tidied: tuple[RoundId, PayBasis] | None = None  # after which round, and what it was known to pay by
 
     def run(
         self,
@@ -129,6 +135,8 @@ class OrganizationWorker:
             return False
         if recover(self.chain, state, federation, self._report):
             return False
+        if last is not None:
+            self._tidy(state, last)
         if len(federation.rounds) < rounds:
             self._launch(state, federation, consolidate)
             return False
@@ -225,6 +233,23 @@ class OrganizationWorker:
         self._live = round_id
         kind = " (consolidates)" if terms.consolidate else ""
         self._report(f"round {index}: launched{kind} {hex32(round_id)}")
+
+    def _tidy(self, state: State, last: RoundState) -> None:
+        """After a round: keep what is here and must stay, let go of the rest. It never stops a round; the next one tries again."""
+        if self._tidied == (last.id, last.basis):
+            return
+        self._tidied = (last.id, last.basis)
+        try:
+            pins = self._keeper.repair(self._keeper.survey(state, [self.federation]), fetch=False)
+            gone = self._keeper.release(pins)
+        except RondoError as error:
+            self._report(f"round {last.index}: what it no longer needs was not let go: {error}")
+            return
+        for pin in pins:
+            if pin.is_fault and pin.reason is not None:
+                self._report(f"round {last.index}: {pin.reason.text} {pin.cid} is not kept: {pin.why}")
+        if gone:
+            self._report(f"round {last.index}: let go of {len(gone)} artifacts that no round needs any more")
 
     def _until_done(self, step: Callable[[], bool], pause: Callable[[], None], stopped: Callable[[], bool]) -> bool:
         def careful() -> bool:
