@@ -14,7 +14,8 @@ from pathlib import Path
 from network.files import sync_directory
 from network.local_tree import import_path
 from network.part_file import PartFile, open_inside, open_part_file, open_part_folder
-from network.reader import Arrival, OnProgress, Reader, silent
+from network.progress import OnProgress, silent
+from network.reader import Arrival, Reader
 from network.store import BlockSource
 from protocol.cid import RAW, Cid
 from protocol.dag_pb import Kind, decode_node

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import TypeAlias
 
 from network.crew import Crew
+from network.progress import OnProgress, silent
 from network.store import BlockSource
 from protocol.cid import DAG_PB, RAW, Cid
 from protocol.dag_pb import decode_node
@@ -20,12 +21,7 @@ from protocol.unixfs import CHUNK, Leaf, Link, file_leaves, list_directory, read
 WORKERS = 8  # leaves that are asked for at once
 WINDOW = 16  # leaves under way: some have come and wait to be taken, so that no worker waits for who takes them
 
-OnProgress: TypeAlias = Callable[[int, int], None]  # takes the content bytes that are there, and those that will be
 Arrival: TypeAlias = tuple[Leaf, bytes | None]
-
-
-def silent(done: int, total: int) -> None:
-    """Tell nobody."""
 
 
 def _nothing(leaf: Leaf) -> bool:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from pathlib import Path
 
 from network.block_writer import BlockWriter
 from network.local_tree import import_path
-from network.reader import Arrival, OnProgress, Reader, silent
+from network.progress import OnProgress, silent
+from network.reader import Arrival, Reader
 from network.store import ContentStore
 from protocol.artifact import check_directory
-from protocol.cid import Cid, directory_cid
+from protocol.cid import RAW, Cid, directory_cid
 from protocol.errors import InvalidInput
 from protocol.types import Digest
 from protocol.unixfs import Block, Root, import_directory, import_file
@@ -70,28 +71,27 @@ def publish_file(store: ContentStore, data: bytes) -> Cid:
     return cid
 
 
-def publish_path(store: ContentStore, path: Path, on_progress: Callable[[int], None] = lambda done: None) -> Root:
+def publish_path(store: ContentStore, path: Path, on_progress: OnProgress = silent) -> Root:
     """Put the file or artifact directory ``path`` into ``store``, with memory of a few blocks, and keep it.
 
     Args:
-        on_progress: Takes the bytes of all blocks that were handed over so far.
+        on_progress: Takes the content bytes that were handed to the store, and those that will be.
 
     Raises:
         InvalidInput: It cannot be read, or it is a directory that is no artifact: more than 8 files, other names.
         FileChanged: It was changed while it was read.
         StoreUnavailable: The store failed; what is already in it does no harm, and trying again completes it.
     """
-    _check_artifact(path)
-    done = 0
-
+    total, done = _size_of(path), 0
     with store.lease():
         with BlockWriter(store) as writer:
 
             def emit(block: Block) -> None:
                 nonlocal done
                 writer.emit(block)
-                done += len(block.data)
-                on_progress(done)
+                if block.cid.codec == RAW:
+                    done += len(block.data)
+                    on_progress(done, total)
 
             root = import_path(path, emit, hidden=True, follow=True)
         store.keep(root.cid)
@@ -120,12 +120,18 @@ def _content(arrivals: Generator[Arrival, None, None]) -> bytes:
     return out.getvalue()
 
 
-def _check_artifact(path: Path) -> None:
-    """Refuse a directory that could not be fetched again as an artifact, before anything of it is read."""
-    if not path.is_dir():
-        return
-    below = sorted(path.iterdir())
-    import_directory({one.name: b"" for one in below}, lambda _: None)
-    for one in below:
-        if not one.is_file():
-            raise InvalidInput(f"{one} is no file.", "An artifact is a directory of files alone.", "Leave it out.")
+def _size_of(path: Path) -> int:
+    """Return the bytes of a file or directory; refuse what could not be fetched again, before anything of it is read."""
+    try:
+        if not path.is_dir():
+            return path.stat().st_size
+        below = sorted(path.iterdir())
+        import_directory({one.name: b"" for one in below}, lambda _: None)
+        for one in below:
+            if not one.is_file():
+                raise InvalidInput(f"{one} is no file.", "An artifact is a directory of files alone.", "Leave it out.")
+        return sum(one.stat().st_size for one in below)
+    except OSError as error:
+        raise InvalidInput(
+            f"{path} cannot be read.", f"{error.strerror}.", "Check that it exists and may be read."
+        ) from error

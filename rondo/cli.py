@@ -19,6 +19,7 @@ from client.cli import claim
 from organization.cli import app as organization_app
 from rondo.cid_cli import cid
 from rondo.deploy_cli import deploy
+from rondo.fetch_cli import fetch, put
 from rondo.keys_cli import app as keys_app
 
 app = typer.Typer(
@@ -33,6 +34,8 @@ app.add_typer(client_app, name="client", help="Client: train on private data and
 app.add_typer(keys_app, name="keys", help="Keystore files.")
 app.command("claim", help="Claim the rewards of the configured account.")(claim)
 app.command("cid")(cid)
+app.command("fetch")(fetch)
+app.command("put")(put)
 app.command("deploy")(deploy)
 app.command("audit", help="Re-derive a round from chain and content store alone.")(audit)
 
