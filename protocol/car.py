@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
+from protocol.chunks import read_chunk
 from protocol.cid import MAX_BLOCK, Cid, cid_from_bytes, verify_block
 from protocol.errors import InvalidInput, NotCanonical
 from protocol.unixfs import Block
@@ -40,12 +41,24 @@ def encode_car_header(roots: Sequence[Cid]) -> bytes:
 
 
 def encode_car_block(block: Block) -> bytes:
-    """Return what stands for ``block`` in a CAR, in front of its data; the data follows."""
+    """Return what stands for ``block`` in a CAR, in front of its data; the data follows.
+
+    Raises:
+        InvalidInput: It has more than 2 MiB, which nobody would read.
+    """
+    if len(block.data) > MAX_BLOCK:
+        raise InvalidInput(
+            f"Block {block.cid} has {len(block.data)} bytes.", f"IPFS carries {MAX_BLOCK}.", "Import it in chunks."
+        )
     return encode_varint(_CID_BYTES + len(block.data)) + block.cid.to_bytes()
 
 
 def encode_car(roots: Sequence[Cid], blocks: Iterable[Block]) -> Iterator[bytes]:
-    """Yield the parts of a CAR of ``blocks``, to be written one after another; raises as ``encode_car_header``."""
+    """Yield the parts of a CAR of ``blocks``, to be written one after another; data are not copied.
+
+    Raises:
+        InvalidInput: As ``encode_car_header`` and ``encode_car_block``.
+    """
     yield encode_car_header(roots)
     for block in blocks:
         yield encode_car_block(block)
@@ -83,7 +96,7 @@ def read_car_blocks(stream: BinaryIO, where: str) -> Iterator[Block]:
     """
     while (length := _read_length(stream, where)) is not None:
         if not _CID_BYTES <= length <= _CID_BYTES + MAX_BLOCK:
-            raise _refused(where, f"A block of {length} bytes is too large or too small.")
+            raise _refused(where, f"A CID and its block of {length} bytes together are too large or too small.")
         try:
             cid = cid_from_bytes(_read_exactly(stream, _CID_BYTES, where))
         except InvalidInput as error:
@@ -111,9 +124,7 @@ def _read_length(stream: BinaryIO, where: str) -> int | None:
 
 
 def _read_exactly(stream: BinaryIO, length: int, where: str) -> bytes:
-    data = stream.read(length)
-    while len(data) < length and (more := stream.read(length - len(data))):
-        data += more
+    data = read_chunk(stream, length)
     if len(data) < length:
         raise _refused(where, "It is cut short.")
     return data

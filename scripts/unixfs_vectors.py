@@ -1,13 +1,16 @@
-"""Write tests/vectors/unixfs.json: what a real Kubo says of files, directories and trees. `python scripts/unixfs_vectors.py`
+"""Write what a real Kubo says: tests/vectors/unixfs.json (files, directories, trees) and car.json (their CARs).
 
-Needs an `ipfs` (`make kubo`, or one on PATH, or named by RONDO_IPFS), about 3 GiB of disk for a while and some minutes.
-It works offline, in repositories of its own. The tests compare Rondo's importer with the file, and where an `ipfs` is
+    python scripts/unixfs_vectors.py [unixfs] [car]     # both by default
+
+Needs an `ipfs` (`make kubo`, or one on PATH, or named by RONDO_IPFS), for unixfs.json about 3 GiB of disk for a while
+and some minutes. It works offline, in repositories of its own. The tests compare Rondo's importer with the file, and where an `ipfs` is
 found, the file with that `ipfs`.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -101,6 +104,15 @@ SHARDED: list[tuple[str, dict[str, dict[str, Any]]]] = [
     ("below", {"d": {"empty_files": 5141, "digits": 7}}),
 ]
 
+CARS: list[tuple[str, dict[str, dict[str, Any]]]] = [
+    ("one leaf", {"a": file(13)}),
+    ("an empty leaf", {"a": file(0)}),
+    ("a directory", named("a", "b", "c")),
+    ("equal leaves stand once", {"x": file(9), "y": file(9), "d/z": file(9)}),
+    ("a nested tree", {"a/b/c": file(5), "a/d": file(6), "l": {"symlink": "a/d"}}),
+    ("a file of several leaves", {"a": file(3 * MIB + 5)}),
+]
+
 
 def expect(holds: bool, name: str) -> None:
     """Stop where Kubo does not do what a vector is there to show."""
@@ -119,10 +131,14 @@ class Kubo:
         if profile is not None:
             self.run(f"ipfs config profile apply {profile}")
 
-    def run(self, command: str, *arguments: str) -> str:
+    def output(self, command: str, *arguments: str) -> bytes:
         """Run one ipfs command and return its output."""
         words = [self._ipfs, *command.split()[1:], *arguments]
-        return subprocess.run(words, check=True, capture_output=True, text=True, env=self._environment).stdout.strip()
+        return subprocess.run(words, check=True, capture_output=True, env=self._environment).stdout
+
+    def run(self, command: str, *arguments: str) -> str:
+        """As ``output``, for commands that print a line of text."""
+        return self.output(command, *arguments).decode().strip()
 
     def add(self, path: Path, *options: str, layout: str = LAYOUT) -> dict[str, Any]:
         """Add a file or directory and return what Kubo says of it."""
@@ -189,23 +205,36 @@ def sharded_vectors(kubo: Kubo, place: Path) -> list[dict[str, Any]]:
     return vectors
 
 
-def main() -> None:
+def car_vectors(kubo: Kubo, place: Path) -> list[dict[str, Any]]:
+    """CARs as `ipfs dag export` writes them: in whole as hex where they are small, and by their sha256."""
+    vectors = []
+    for number, (name, entries) in enumerate(CARS):
+        path = write_tree(place / f"car-{number}", entries)
+        said = kubo.add(path / min(entries) if len(entries) == 1 else path)
+        car = kubo.output("ipfs dag export --progress=false", said["cid"])
+        whole = {"car": car.hex()} if len(car) < 4096 else {}
+        facts = {"name": name, "entries": entries, "cid": said["cid"], "sha256": hashlib.sha256(car).hexdigest()}
+        vectors.append({**facts, "length": len(car), **whole})
+    return vectors
+
+
+def write(name: str, facts: dict[str, Any]) -> None:
+    """Write one file of vectors."""
+    (ROOT / f"tests/vectors/{name}.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def main(names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
         kubo, plain = Kubo(place / "repository", PROFILE), Kubo(place / "plain", None)
-        facts = {
-            "made_by": kubo.run("ipfs version"),
-            "command": f"{ADD} {LAYOUT}",
-            "profile": PROFILE,
-            "files": file_vectors(kubo, place),
-            "scaled": scaled_vectors(kubo, place),
-            "directories": directory_vectors(kubo, place),
-            "trees": tree_vectors(kubo, plain, place),
-            "sharded": sharded_vectors(kubo, place),
-        }
-    target = ROOT / "tests/vectors/unixfs.json"
-    target.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        made = {"made_by": kubo.run("ipfs version"), "command": f"{ADD} {LAYOUT}", "profile": PROFILE}
+        if "unixfs" in names:
+            facts = {"files": file_vectors(kubo, place), "scaled": scaled_vectors(kubo, place)}
+            facts |= {"directories": directory_vectors(kubo, place), "trees": tree_vectors(kubo, plain, place)}
+            write("unixfs", made | facts | {"sharded": sharded_vectors(kubo, place)})
+        if "car" in names:
+            write("car", made | {"export": "ipfs dag export", "cars": car_vectors(kubo, place)})
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] or ["unixfs", "car"])
