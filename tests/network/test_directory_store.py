@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import random
@@ -11,13 +12,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import network.files
+import protocol.cid
 from network.directory_store import DirectoryStore
 from protocol.cid import MAX_BLOCK, RAW, block_cid, parse_cid, verify_block
 from protocol.errors import BlockCorrupt, InvalidInput, StoreUnavailable
 from protocol.unixfs import Block
+from tests.network.trees import node, read_tree, tree
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -45,9 +50,102 @@ def test_a_damaged_file_is_never_served_and_putting_repairs_it(damage: bytes, di
     assert disk.get_block(one.cid) == one.data
 
 
+def test_a_put_batch_repairs_what_is_damaged(disk: DirectoryStore) -> None:
+    blocks = tree(range(6))
+    disk.put_blocks(blocks)
+    disk.path(blocks[0].cid).write_bytes(b"")
+    disk.path(blocks[-1].cid).write_bytes(blocks[-1].data[:-1])
+    disk.put_blocks(blocks)
+    assert read_tree(blocks[-1].cid, disk.get_block) == {block.cid for block in blocks}
+
+
 def test_refuses_blocks_that_no_node_carries(disk: DirectoryStore) -> None:
     with pytest.raises(InvalidInput, match=str(MAX_BLOCK)):
         disk.put_block(block(bytes(MAX_BLOCK + 1)))
+
+
+@pytest.mark.parametrize("at", [0, 1, 6])
+def test_of_a_batch_with_one_false_block_nothing_is_put(at: int, disk: DirectoryStore) -> None:
+    blocks = tree(range(4))
+    false = [Block(blocks[0].cid, b"what mallory sends"), block(bytes(MAX_BLOCK + 1))]
+    for one, error in zip(false, (BlockCorrupt, InvalidInput), strict=True):
+        with pytest.raises(error):
+            disk.put_blocks([*blocks[:at], one, *blocks[at:]])
+    assert check_every_file(disk) == 0
+    assert not list((disk.root / "scratch").iterdir())
+
+
+def test_batches_of_any_number_and_with_doubles(disk: DirectoryStore) -> None:
+    disk.put_blocks([])
+    blocks = tree(range(40))
+    disk.put_blocks([*blocks, blocks[0], blocks[-1]])
+    disk.put_blocks(blocks[:1])
+    assert check_every_file(disk) == len(blocks)
+
+
+def test_a_block_is_hashed_once_a_put(disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[int] = []
+
+    def sha256(data: bytes) -> object:
+        hashed.append(len(data))
+        return hashlib.sha256(data)
+
+    blocks = [block(bytes([number]) * 1000) for number in range(20)]
+    monkeypatch.setattr(protocol.cid, "hashlib", SimpleNamespace(sha256=sha256))
+    for _ in range(2):  # new, and there already
+        hashed.clear()
+        disk.put_blocks(blocks)
+        assert hashed == [1000] * 20
+
+
+class Disk:
+    """What a power failure would leave, by the least that POSIX promises: what was synced, under synced names."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.synced: set[int] = set()  # inodes
+        self.pending: dict[int, set[str]] = {}  # by the inode of the directory
+        self.names: set[str] = set()
+        self.order: list[str] = []
+        self._fsync, self._rename = os.fsync, Path.rename
+        monkeypatch.setattr(network.files.os, "fsync", self.fsync)
+        monkeypatch.setattr(Path, "rename", lambda aside, path: self.rename(aside, path))  # noqa: PLW0108 - a method
+
+    def fsync(self, handle: int) -> None:
+        self._fsync(handle)
+        inode = os.fstat(handle).st_ino
+        self.synced.add(inode)
+        self.names |= self.pending.pop(inode, set())
+
+    def rename(self, aside: Path, path: Path) -> None:
+        assert aside.stat().st_ino in self.synced, "a name is given to what is not on disk"
+        if path.name.startswith(str(node().cid)[:4]):  # a node: codec dag-pb
+            assert set(self.order) <= self.names, "a node is named before what it links to is on disk"
+        self._rename(aside, path)
+        self.order.append(path.name)
+        self.pending.setdefault(path.parent.stat().st_ino, set()).add(path.name)
+
+
+def test_what_a_power_failure_leaves_is_whole(disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    power = Disk(monkeypatch)
+    first, second = tree(range(30)), tree(range(20, 50))
+    for blocks in (first, second):
+        disk.put_blocks(blocks)
+        assert power.names >= {str(block.cid) for block in blocks}  # on return all are on disk
+    assert power.order == [str(block.cid) for block in dict.fromkeys([*first, *second])]
+    assert str(first[-1].cid)[:4] != str(first[0].cid)[:4]
+
+
+def test_a_name_that_another_process_has_not_synced_yet_is_synced(
+    disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    power = Disk(monkeypatch)
+    blocks = tree(range(4))
+    with monkeypatch.context() as patch:  # the other process was stopped after its renames
+        patch.setattr("network.directory_store.sync_directory", lambda path: None)
+        disk.put_blocks(blocks[:4])
+    assert power.names == set()
+    disk.put_blocks(blocks)
+    assert power.names == {str(block.cid) for block in blocks}
 
 
 def test_a_store_that_is_gone_says_nothing_about_blocks(disk: DirectoryStore) -> None:
