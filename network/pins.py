@@ -7,22 +7,24 @@ between two of them leaves what the next run mends. Let go is only what the log 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from network.artifact_tree import artifact_leaves, check_local
+from network.artifact_tree import check_local
+from network.directory_store import DirectoryStore
 from network.needs import Needs
+from network.reader import Arrival, Reader
 from network.recognition import is_recognized
-from network.store import ContentStore
+from network.store import BlockSource, ContentStore
 from protocol.cid import DAG_PB, Cid
 from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing
 from protocol.retention import Kind, Mention, Reason, needed_by_all
 from protocol.state import State
 from protocol.task import MAX_ARTIFACT_BYTES
 from protocol.types import FederationId
-from protocol.unixfs import Block
+from protocol.unixfs import Block, Leaf
 
 SEARCH_SECONDS = 30.0  # for one block of what must be there
 SHORT_SEARCH_SECONDS = 2.0  # for one block of what may never have been published
@@ -186,7 +188,7 @@ class Keeper:
         try:
             with self._store.lease(pin.cid):
                 if absent:
-                    size = self._fetch(pin.cid, reason)
+                    size = self._fetch(pin.cid, reason, reason.limit)
                     say(f"fetched {pin.cid} ({reason.text}), {size} bytes")
                 self._store.keep(pin.cid)
         except ArtifactRefused as refusal:
@@ -195,26 +197,49 @@ class Keeper:
             return _missing(pin.cid, reason, error)
         return replace(pin, standing=Standing.KEPT, why="")
 
-    def _fetch(self, cid: Cid, reason: Reason) -> int:
+    def _fetch(self, cid: Cid, reason: Reason, limit: int) -> int:
         """Bring the tree here from wherever the store finds it; return its content bytes."""
-        seconds = SHORT_SEARCH_SECONDS if reason.if_there else SEARCH_SECONDS
-        nodes: list[Block] = []
-
-        def get(one: Cid) -> bytes:
-            data = self._store.get_block(one, seconds)
-            if one.codec == DAG_PB:
-                nodes.append(Block(one, data))
-            elif not self._store.has_block(one):  # a store may pass on what it finds without taking it
-                self._store.put_block(Block(one, data))
-            return data
-
-        size = 0
-        for leaf in artifact_leaves(cid, reason.kind, reason.limit or 0, get):
-            size += leaf.size
-            if not self._store.has_block(leaf.cid):
-                get(leaf.cid)
-        self._store.put_blocks(nodes[::-1])  # the root last: whoever finds it finds all below it
+        source = _Noting(self._store, SHORT_SEARCH_SECONDS if reason.if_there else SEARCH_SECONDS)
+        reader, size = Reader(source), 0
+        for arrivals in self._files(reader, cid, reason.kind, limit):
+            for leaf, data in arrivals:
+                size += leaf.size
+                if data is not None and not self._store.has_block(leaf.cid):
+                    self._store.put_block(Block(leaf.cid, data))  # a store may pass on what it finds without taking it
+        self._store.put_blocks(source.nodes[::-1])  # the root last: whoever finds it finds all below it
         return size
+
+    def _files(self, reader: Reader, cid: Cid, kind: Kind, limit: int) -> Iterator[Iterator[Arrival]]:
+        def have(leaf: Leaf) -> bool:
+            return self._store.has_block(leaf.cid)
+
+        if kind in (Kind.ANCHOR, Kind.RECORD):
+            yield reader.leaves(cid, limit, have)
+            return
+        for link in reader.directory(cid, limit).values():
+            yield reader.linked_leaves(link, have)
+
+
+class _Noting:
+    """A source that notes the nodes that it gives, and looks for no block longer than ``seconds``."""
+
+    def __init__(self, source: BlockSource, seconds: float) -> None:
+        self._source, self._seconds = source, seconds
+        self.name, self.has_block = source.name, source.has_block
+        self.nodes: list[Block] = []
+
+    def get_block(self, cid: Cid, seconds: float | None = None) -> bytes:
+        data = self._source.get_block(cid, self._seconds if seconds is None else min(seconds, self._seconds))
+        if cid.codec == DAG_PB:
+            self.nodes.append(Block(cid, data))
+        return data
+
+
+def embedded_part(store: ContentStore) -> DirectoryStore | None:
+    """Return the part of ``store`` whose garbage this process can collect, None where it has none."""
+    if isinstance(store, DirectoryStore):
+        return store
+    return next((found for part in getattr(store, "parts", ()) if (found := embedded_part(part))), None)
 
 
 def _missing(cid: Cid, reason: Reason, error: BlockMissing | BlockCorrupt) -> Pin:
