@@ -17,10 +17,12 @@ from auditor.cli import audit
 from client.cli import app as client_app
 from client.cli import claim
 from organization.cli import app as organization_app
+from rondo.car_cli import export, import_
 from rondo.cid_cli import cid
 from rondo.deploy_cli import deploy
 from rondo.fetch_cli import fetch, put
 from rondo.keys_cli import app as keys_app
+from rondo.pins_cli import pins
 
 app = typer.Typer(
     name="rondo",
@@ -36,6 +38,9 @@ app.command("claim", help="Claim the rewards of the configured account.")(claim)
 app.command("cid")(cid)
 app.command("fetch")(fetch)
 app.command("put")(put)
+app.command("pins")(pins)
+app.command("export")(export)
+app.command("import")(import_)
 app.command("deploy")(deploy)
 app.command("audit", help="Re-derive a round from chain and content store alone.")(audit)
 
