@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from protocol.cid import directory_cid
+from protocol.cid import Cid, directory_cid
 from protocol.errors import NotCanonical
 from protocol.types import Digest
 from protocol.unixfs import CHUNK, Get, directory_digest, list_directory, read_file
@@ -22,9 +22,18 @@ def load_directory(digest: Digest, get: Get, limit: int) -> dict[str, bytes]:
         TooLarge: The files declare more than ``limit`` bytes; nothing but top nodes has been fetched then.
         NotCanonical: The tree is not the one that ``import_directory`` makes of its files.
     """
-    links = list_directory(directory_cid(digest), get, limit)
+    tops: dict[Cid, bytes] = {}  # the directory's node and those of its large files, which both passes need
+
+    def get_once(cid: Cid) -> bytes:
+        return tops[cid] if cid in tops else get(cid)
+
+    def get_top(cid: Cid) -> bytes:
+        tops[cid] = get_once(cid)
+        return tops[cid]
+
+    links = list_directory(directory_cid(digest), get_top, limit)
     # a raw file's true length shows only when it is read: one leaf is allowed, the comparison below finds the lie
-    files = {name: read_file(link.cid, get, max(link.size, CHUNK)) for name, link in links.items()}
+    files = {name: read_file(link.cid, get_once, max(link.size, CHUNK)) for name, link in links.items()}
     check_directory(digest, files)
     return files
 

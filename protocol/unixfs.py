@@ -115,6 +115,8 @@ def read_file(cid: Cid, get: Get, limit: int) -> bytes:
         TooLarge: The file has more than ``limit`` bytes; known from its top node, before any leaf is fetched.
         NotCanonical: The tree is not the one that ``import_file`` makes of any file.
     """
+    if cid.codec == RAW:
+        return _raw_file(cid, get, limit)
     out = io.BytesIO()
     for leaf in file_leaves(cid, get, limit):
         out.write(read_leaf(leaf, get))
@@ -133,10 +135,7 @@ def file_leaves(cid: Cid, get: Get, limit: int) -> Iterator[Leaf]:
         NotCanonical: The tree is not the one that ``import_file`` makes of any file; known before the leaf it concerns.
     """
     if cid.codec == RAW:
-        size = len(_get(cid, get))
-        _refuse(size > CHUNK, cid, f"a leaf of {size} bytes is over {CHUNK}")
-        _refuse_larger(size, limit, cid)
-        yield Leaf(cid, 0, size)
+        yield Leaf(cid, 0, len(_raw_file(cid, get, limit)))
         return
     node, block_size = _top_node(cid, get)
     _refuse_larger(node.size, limit, cid)
@@ -232,6 +231,14 @@ def _depth(size: int) -> int:
 def _get(cid: Cid, get: Get) -> bytes:
     data = get(cid)
     verify_block(cid, data)
+    return data
+
+
+def _raw_file(cid: Cid, get: Get, limit: int) -> bytes:
+    """Fetch the one block of a file of at most one leaf."""
+    data = _get(cid, get)
+    _refuse(len(data) > CHUNK, cid, f"a leaf of {len(data)} bytes is over {CHUNK}")
+    _refuse_larger(len(data), limit, cid)
     return data
 
 
