@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
-    from protocol.unixfs import Block
-
-QUIET_SECONDS = 1.0  # before a terminal shows progress
-LINE_SECONDS = 10.0  # before, and between, lines of progress in a log
+    from network.progress import OnProgress
+    from protocol.unixfs import Block, Emit
 
 
 def cid(
@@ -37,10 +30,12 @@ def cid(
     CumulativeSize; a block that occurs twice counts twice).
     """
     from network.console import Output
-    from network.local_tree import import_path
+    from network.local_tree import bytes_to_import, import_path
+    from network.progress import TransferProgress
 
-    with _Progress() as progress:
-        root = import_path(path, progress.emit, hidden=hidden, follow=follow)
+    total = bytes_to_import(path, hidden=hidden, follow=follow)
+    with TransferProgress(path.name) as on_progress:
+        root = import_path(path, _counting(on_progress, total), hidden=hidden, follow=follow)
     if json_mode:
         facts = {"cid": str(root.cid), "size": root.size, "total_size": root.total_size, "path": str(path)}
         Output(json_mode=True).result(facts)
@@ -48,53 +43,16 @@ def cid(
         print(root.cid, flush=True)
 
 
-class _Progress:
-    """Says on stderr how much is hashed, where that takes a while: a bar on a terminal, now and then a line in a log."""
+def _counting(on_progress: OnProgress, total: int) -> Emit:
+    """Return what takes blocks and tells how many content bytes they were, of ``total``."""
+    from protocol.cid import RAW
 
-    def __init__(self) -> None:
-        self._bytes = 0
-        self._terminal = sys.stderr.isatty()
-        self._next = time.monotonic() + (QUIET_SECONDS if self._terminal else LINE_SECONDS)
-        self._bar: Progress | None = None
+    done = 0
 
-    def emit(self, block: Block) -> None:
-        """Count one block."""
-        self._bytes += len(block.data)
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=self._bytes)
-        elif time.monotonic() >= self._next:
-            self._show()
+    def emit(block: Block) -> None:
+        nonlocal done
+        if block.cid.codec == RAW:
+            done += len(block.data)
+            on_progress(done, max(done, total))
 
-    def _show(self) -> None:
-        if self._terminal:
-            self._bar = _bar()
-            self._bar.add_task("hashed", total=None, completed=self._bytes)
-            self._bar.start()
-        else:
-            print(f"hashed {self._bytes / 1e6:.0f} MB", file=sys.stderr, flush=True)
-            self._next = time.monotonic() + LINE_SECONDS
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-
-def _bar() -> Progress:
-    """Return what a terminal shows; it is wiped when done, so that the CID stands alone."""
-    from rich.console import Console
-    from rich.progress import (
-        DownloadColumn,
-        Progress,
-        SpinnerColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TransferSpeedColumn,
-    )
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
+    return emit

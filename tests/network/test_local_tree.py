@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from network.local_tree import import_path
+from network.local_tree import bytes_to_import, import_path
 from protocol.cid import RAW, Cid
 from protocol.errors import FileChanged, InvalidInput
 from protocol.unixfs import CHUNK, Block, Root, child_cids, import_directory, import_file
@@ -234,6 +234,18 @@ def test_trees_have_kubos_cids(vector: dict[str, Any], tmp_path: Path) -> None:
     assert (str(root.cid), root.total_size) == (vector["cid"], vector["total_size"])
     if vector["hidden"] or "hidden" not in vector["name"]:
         assert root.size == sum(recipe.get("size", 0) for recipe in vector["entries"].values())
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("follow", [False, True])
+def test_what_will_be_read_is_known_before(hidden: bool, follow: bool, tmp_path: Path) -> None:
+    file = {"pattern": "zeros", "size": 7}
+    tree = write_tree(tmp_path / "tree", {"a": file, "b/c": file, ".d/e": file, "b/.f": file, "l": {"symlink": "a"}})
+    assert bytes_to_import(tree, hidden=hidden, follow=follow) == facts(tree, hidden=hidden, follow=follow).size
+    assert bytes_to_import(tree / "a") == 7
+    assert bytes_to_import(tree / "absent") == 0
+    (tree / "back").symlink_to(".")
+    assert bytes_to_import(tree, follow=True) == 21, "and it ends"
 
 
 def test_a_file_alone_is_what_its_bytes_are(tmp_path: Path) -> None:
