@@ -295,38 +295,42 @@ def test_every_block_comes_after_those_it_links_to(tmp_path: Path) -> None:
     assert len([cid for cid in seen if cid.codec == RAW]) == 4
 
 
-def test_deeper_than_python_recurses(tmp_path: Path) -> None:
-    deep = 1500
-    with inside(tmp_path):
-        for _ in range(deep):
-            os.mkdir("d")  # noqa: PTH102 - a path from the top would be too long for some systems
-            os.chdir("d")
-        Path("leaf").write_bytes(b"x")
-    blocks = Blocks()
-    below = blocks.leaf(b"x")
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(len(inspect.stack()) + 100)
+@contextmanager
+def chain_of_directories(place: Path, deep: int) -> Iterator[Path]:
+    """Directories one in another, ``deep`` of them below ``place``, and in the last a file; removed by hand, since what
+    cleans up after tests recurses."""
+    before = Path.cwd()
+    os.chdir(place)
+    for _ in range(deep):
+        Path("d").mkdir()
+        os.chdir("d")
+    Path("leaf").write_bytes(b"x")
+    os.chdir(before)
     try:
-        root = import_path(tmp_path / "d", blocks.emit)
+        yield place / "d"
     finally:
-        sys.setrecursionlimit(before)
+        os.chdir(place / "/".join("d" * deep))
+        Path("leaf").unlink()
+        for _ in range(deep):
+            os.chdir("..")
+            Path("d").rmdir()
+        os.chdir(before)
+
+
+def test_deeper_than_python_recurses(tmp_path: Path) -> None:
+    deep, blocks = 1500, Blocks()
+    before = sys.getrecursionlimit()
+    with chain_of_directories(tmp_path, deep) as top:
+        sys.setrecursionlimit(len(inspect.stack()) + 100)
+        try:
+            root = import_path(top, blocks.emit)
+            expected = bytes_to_import(top)
+        finally:
+            sys.setrecursionlimit(before)
     depth, cid = 0, root.cid
     while children := child_cids(Block(cid, blocks.data[cid])):
         depth, cid = depth + 1, children[0]
-    assert (depth, cid) == (deep, below.cid)
-
-
-class inside:  # noqa: N801 - reads as a word of the language
-    """A working directory for a while."""
-
-    def __init__(self, place: Path) -> None:
-        self._place, self._before = place, Path.cwd()
-
-    def __enter__(self) -> None:
-        os.chdir(self._place)
-
-    def __exit__(self, *_: object) -> None:
-        os.chdir(self._before)
+    assert (depth, blocks.data[cid], expected) == (deep, b"x", 1)
 
 
 # The real Kubo
