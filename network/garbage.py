@@ -20,6 +20,7 @@ from pathlib import Path
 
 from network.directory_store import DirectoryStore, cid_of_file
 from network.files import hold_lock
+from network.store_faults import store_unavailable
 from protocol.cid import RAW, Cid
 from protocol.errors import BlockCorrupt, BlockMissing
 from protocol.unixfs import Block, child_cids
@@ -73,7 +74,7 @@ def _naming(store: DirectoryStore) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise store.unavailable(error) from error
+        raise store_unavailable(store.root, error) from error
 
 
 class _Collector:

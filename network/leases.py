@@ -4,8 +4,8 @@
     <root>/gate.lock              held alone while the collector removes a few blocks, shared by whoever must not be
                                   passed by it: beginning a lease, and finding a block that one goes on to rely on
 
-A lease's file names its roots, one a line; it began when the file was written. Its time and those of blocks come from
-one clock, that of the file system, so a block that is put within the lease is never older than the lease.
+A lease's file names its roots, one a line, and its own time is when the lease began. Like those of blocks it is set
+from this machine's clock, so a block that is put within a lease is never older than it, whatever the file system's.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ class Leases:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 file.write("\n".join([f"since {since}", *map(str, roots), ""]))
                 file.flush()
+                now = time.time_ns()
+                os.utime(file.fileno(), ns=(now, now))
                 with hold_lock(self._gate):  # nobody is about to remove anything who has not seen it
                     aside.rename(path)
                 yield

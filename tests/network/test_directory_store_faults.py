@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 import network.files
 from network.directory_store import DirectoryStore
+from network.files import write_new
 from protocol.cid import MAX_BLOCK
 from protocol.errors import BlockMissing, StoreUnavailable
 from tests.network.trees import leaf, node, tree
@@ -231,6 +234,24 @@ def test_a_failed_sync_is_a_failed_put(disk: DirectoryStore, monkeypatch: pytest
             disk.put_blocks(batch)
     assert scratch(disk) == []
     assert not any(disk.has_block(block.cid) for block in batch)
+
+
+def test_slow_threads_leave_nothing_after_the_first_has_failed(
+    disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = [leaf(b"%d" % number) for number in range(8)]
+
+    def write(path: Path, data: bytes) -> None:
+        if data == b"0":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        time.sleep(0.2)
+        write_new(path, data)
+
+    monkeypatch.setattr("network.directory_store.write_new", write)
+    with pytest.raises(StoreUnavailable, match="The disk is full"):
+        disk.put_blocks(batch)
+    time.sleep(0.3)
+    assert scratch(disk) == []
 
 
 def test_nothing_is_written_where_the_store_is_not_mounted(disk: DirectoryStore) -> None:
