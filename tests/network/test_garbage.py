@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
@@ -39,7 +40,7 @@ def disk(tmp_path: Path) -> DirectoryStore:
 @pytest.fixture
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The collector lets others in after every single block."""
-    monkeypatch.setattr(garbage, "_BATCH", 1)
+    monkeypatch.setattr(garbage, "_HOLD_SECONDS", 0)
 
 
 def put_old(disk: DirectoryStore, blocks: list[Block], age: float = 2 * HOUR) -> Cid:
@@ -221,11 +222,21 @@ def test_a_damaged_block_is_garbage_by_its_name(disk: DirectoryStore) -> None:
     assert disk.path(kept.cid).exists()
 
 
-def test_tells_how_far_it_is(disk: DirectoryStore) -> None:
-    put_old(disk, [leaf(b"%d" % number) for number in range(150)])
+def test_tells_how_far_it_is_and_lets_others_in(disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_old(disk, [leaf(b"%d" % number) for number in range(20)])
+    unlink = Path.unlink
+
+    def slow(path: Path, missing_ok: bool = False) -> None:
+        time.sleep(0.008)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", slow)
     told: list[tuple[int, int]] = []
     collect_garbage(disk, on_progress=lambda done, of: told.append((done, of)))
-    assert told == [(64, 150), (128, 150), (150, 150)]
+    assert told[-1] == (20, 20)
+    steps = [after - before for (before, _), (after, _) in itertools.pairwise([(0, 20), *told])]
+    assert min(steps) >= 1
+    assert max(steps) <= 3  # of 8 ms each
 
 
 def test_paths_without_end_are_walked_once(disk: DirectoryStore) -> None:
@@ -415,7 +426,7 @@ import sys
 from pathlib import Path
 from network import garbage
 from network.directory_store import DirectoryStore
-garbage._BATCH = 4
+garbage._HOLD_SECONDS = 0.001
 garbage.collect_garbage(DirectoryStore(Path(sys.argv[1])), on_progress=lambda done, of: print(done, flush=True))
 """
 
