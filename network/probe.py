@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from network.store import BlockSource
-from protocol.artifact import load_directory
-from protocol.cid import Cid
+from protocol.cid import Cid, directory_cid
 from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing
 from protocol.types import Digest
+from protocol.unixfs import CHUNK, Get, file_leaves, list_directory
 
 PATIENCE_SECONDS = 30.0  # after which a block that nobody gave counts as missing
 PROBE_WORKERS = 32  # they wait for a network far more than they work
@@ -84,9 +84,26 @@ def _look(store: BlockSource, digest: Digest, limit: int, until: float, search: 
         return store.get_block(cid, min(left, search))
 
     try:
-        load_directory(digest, get, limit)
+        _walk(digest, get, limit)
     except ArtifactRefused:
         return _Look.FOUND  # a verdict on what was published, for others to reach
     except (BlockMissing, BlockCorrupt):
         return _Look.MISSING if patient else _Look.UNFINISHED
     return _Look.FOUND
+
+
+def _walk(digest: Digest, get: Get, limit: int) -> None:
+    """Get every block of the artifact once, in order, and keep none of them: many are walked at the same time.
+
+    It ends early where ``load_directory`` would: what follows is of no interest any more. Raises as that.
+    """
+    tops: dict[Cid, bytes] = {}
+
+    def get_top(cid: Cid) -> bytes:
+        tops[cid] = get(cid)
+        return tops[cid]
+
+    for link in list_directory(directory_cid(digest), get_top, limit).values():
+        for leaf in file_leaves(link.cid, lambda cid: tops[cid] if cid in tops else get(cid), max(link.size, CHUNK)):
+            if leaf.cid != link.cid and len(get(leaf.cid)) != leaf.size:
+                return

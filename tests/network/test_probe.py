@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from network.directory_store import DirectoryStore
 from network.memory_store import MemoryStore
 from network.probe import probe
 from network.transfer import publish
-from protocol.cid import Cid, directory_cid
+from protocol.cid import RAW, Cid, block_cid, directory_cid
+from protocol.dag_pb import Kind, Node, PbLink
 from protocol.errors import StoreUnavailable
 from protocol.types import Digest
-from protocol.unixfs import CHUNK, directory_digest
+from protocol.unixfs import CHUNK, Block, directory_digest, emit_node
+from tests.network.counting import CountingSource
 
 
 class Searching(MemoryStore):
@@ -47,6 +53,10 @@ def within(seconds: float) -> Iterator[None]:
     began = time.monotonic()
     yield
     assert time.monotonic() - began < seconds
+
+
+def randbytes(seed: int, size: int) -> bytes:
+    return random.Random(seed).randbytes(size)  # noqa: S311
 
 
 def artifact(number: int) -> dict[str, bytes]:
@@ -86,6 +96,38 @@ def test_damaged_bytes_are_not_found() -> None:
     digest = publish(store, artifact(1))
     store.blocks[directory_cid(digest)] += b"?"
     assert probe(store, [digest], 100, 1.0) == set()
+
+
+def test_a_refusal_is_found_though_what_follows_is_withheld() -> None:
+    store = MemoryStore()
+    leaf, last = Block(block_cid(RAW, b"short"), b"short"), block_cid(RAW, b"nobody has this")
+    links = (PbLink(leaf.cid, "", CHUNK), PbLink(last, "", CHUNK))
+    store.put_block(leaf)
+    file = emit_node(Node(Kind.FILE, links, (CHUNK, CHUNK)), 2 * CHUNK, store.put_block)
+    root = emit_node(Node(Kind.DIRECTORY, (PbLink(file.cid, "a", file.total_size),)), 0, store.put_block)
+    assert probe(store, [root.cid.digest], 4 * CHUNK, 1.0) == {root.cid.digest}
+
+
+def test_what_is_withheld_before_a_refusal_is_missing() -> None:
+    store = MemoryStore()
+    leaf, first = Block(block_cid(RAW, b"short"), b"short"), block_cid(RAW, b"nobody has this")
+    links = (PbLink(first, "", CHUNK), PbLink(leaf.cid, "", CHUNK))
+    store.put_block(leaf)
+    file = emit_node(Node(Kind.FILE, links, (CHUNK, CHUNK)), 2 * CHUNK, store.put_block)
+    root = emit_node(Node(Kind.DIRECTORY, (PbLink(file.cid, "a", file.total_size),)), 0, store.put_block)
+    assert probe(store, [root.cid.digest], 4 * CHUNK, 1.0) == set()
+
+
+def test_every_block_is_asked_for_once_and_none_is_kept(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    digests = [publish(store, {"a": b"x%d" % at, "b": randbytes(at, 8 * CHUNK), "c": b""}) for at in range(4)]
+    source = CountingSource(store)
+    tracemalloc.start()
+    assert probe(source, digests, 9 * CHUNK, 60.0) == set(digests)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 * CHUNK  # of 32, and four blocks come at a time
+    assert {count for cid, count in source.asked.items() if cid != block_cid(RAW, b"")} == {1}
 
 
 def test_many_withheld_updates_cost_one_deadline_together() -> None:
