@@ -43,6 +43,8 @@ class DirectoryStore:
         StoreUnavailable: The directory cannot be created or written.
     """
 
+    searches = False
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.gate, self.collector = root / "gate.lock", root / "collector.lock"

@@ -16,6 +16,7 @@ class MemoryStore:
     """A ``ContentStore`` (network/store.py) in a dictionary; one process, any number of threads."""
 
     name = "memory:"
+    searches = False
 
     def __init__(self) -> None:
         self.blocks: dict[Cid, bytes] = {}

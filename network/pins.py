@@ -225,7 +225,7 @@ class _Noting:
 
     def __init__(self, source: BlockSource, seconds: float) -> None:
         self._source, self._seconds = source, seconds
-        self.name, self.has_block = source.name, source.has_block
+        self.name, self.searches, self.has_block = source.name, source.searches, source.has_block
         self.nodes: list[Block] = []
 
     def get_block(self, cid: Cid, seconds: float | None = None) -> bytes:

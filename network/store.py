@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 from network.directory_store import DirectoryStore
 from network.memory_store import MemoryStore
@@ -20,6 +20,11 @@ class BlockSource(Protocol):
     @property
     def name(self) -> str:
         """How errors and tables call it, in the words of the ``store`` setting."""
+        ...
+
+    @property
+    def searches(self) -> bool:
+        """Whether it asks a network for what it lacks, so that its word on what is missing counts."""
         ...
 
     def get_block(self, cid: Cid, seconds: float | None = None) -> bytes:
@@ -73,16 +78,31 @@ class ContentStore(BlockSource, Protocol):
         ...
 
 
-def open_store(url: str) -> ContentStore:
-    """Return the store that ``url`` names.
+def takes_blocks(source: BlockSource) -> TypeGuard[ContentStore]:
+    """Say whether ``source`` is a ``ContentStore``, and not one that only gives."""
+    return hasattr(source, "put_blocks")
 
-    ``dir:/var/lib/rondo/blocks`` is a directory on disk, ``memory:`` a new empty store in memory, and
-    ``kubo:/ip4/127.0.0.1/tcp/5001`` the API of a Kubo node by its multiaddress.
+
+def open_store(setting: str) -> ContentStore:
+    """Return the store that ``setting`` names; of several, with commas between them, the combination in that order.
+
+    ``dir:/var/lib/rondo/blocks`` is a directory on disk, ``memory:`` a new empty store in memory,
+    ``kubo:/ip4/127.0.0.1/tcp/5001`` the API of a Kubo node by its multiaddress, and ``gateway:https://host`` a trustless
+    gateway, which only gives. See `network.layered_store` for what a combination does.
 
     Raises:
-        InvalidInput: It names none.
-        StoreUnavailable: The directory cannot be created or written.
+        InvalidInput: It names none, or one of the parts is wrong; the message names that part.
+        StoreUnavailable: A directory cannot be created or written.
     """
+    from network.layered_store import LayeredStore
+
+    sources = [_open_source(part.strip()) for part in setting.split(",")]
+    if len(sources) == 1 and takes_blocks(sources[0]):
+        return sources[0]
+    return LayeredStore(sources)
+
+
+def _open_source(url: str) -> BlockSource:
     scheme, _, rest = url.partition(":")
     if scheme == "dir" and rest:
         return DirectoryStore(Path(rest).expanduser())
@@ -92,6 +112,12 @@ def open_store(url: str) -> ContentStore:
         from network.ipfs import KuboStore  # the client library takes a third of a second to import
 
         return KuboStore(rest)
+    if scheme == "gateway" and rest:
+        from network.gateway import GatewaySource
+
+        return GatewaySource(rest)
     raise InvalidInput(
-        f"{url!r} names no content store.", "Unknown form.", "Use dir:/path, memory: or kubo:/ip4/127.0.0.1/tcp/5001."
+        f"{url!r} names no content store.",
+        "Unknown form.",
+        "Use dir:/path, memory:, kubo:/ip4/127.0.0.1/tcp/5001 or gateway:https://host; commas between several.",
     )
