@@ -74,6 +74,8 @@ class KuboStore:
         InvalidInput: The address is not one of an HTTP API over TCP.
     """
 
+    searches = True
+
     def __init__(self, address: str, find_seconds: float = 30.0, retry_seconds: float = 10.0) -> None:
         self.address = address
         self._find_seconds, self._retry_seconds = find_seconds, retry_seconds
