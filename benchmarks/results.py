@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median_high
+from statistics import median, median_high
 from typing import Any
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -30,6 +30,22 @@ def ceil_div(total: int, parts: int) -> int:
 def upper_limit(limit: int, measured: int) -> dict[str, int | bool]:
     """Return the record of one limit that ``measured`` must not exceed."""
     return {"limit": limit, "measured": measured, "holds": measured <= limit}
+
+
+def lower_limit(limit: float, measured: float) -> dict[str, float | bool]:
+    """Return the record of one limit that ``measured`` must reach."""
+    return {"limit": limit, "measured": measured, "holds": measured >= limit}
+
+
+def rate_spread(seconds: Sequence[float], amount: float) -> dict[str, float]:
+    """Return least, median and maximum of ``amount`` a second over runs of these ``seconds``, and how many there were."""
+    rates = [amount / each for each in seconds]
+    return {
+        "min": round(min(rates), 1),
+        "median": round(median(rates), 1),
+        "max": round(max(rates), 1),
+        "count": len(rates),
+    }
 
 
 def read_results(name: str) -> dict[str, Any]:
