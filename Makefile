@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 export SOLCX_BINARY_PATH := $(CURDIR)/.solcx
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo kubo kubo-if-possible test test-python test-contracts test-deep coverage check format lock abi bench-gas clean need-python need-node
+.PHONY: help setup demo kubo kubo-if-possible test test-python test-contracts test-deep coverage check format lock abi bench-gas bench-ipfs clean need-python need-node
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -95,6 +95,9 @@ abi: .venv/.runtime .solcx/solc-v0.8.37 ## Compile the contracts and write netwo
 bench-gas: setup .solcx/solc-v0.8.37 ## Measure gas on anvil and write benchmarks/results/gas.json; some minutes
 	$(BIN)/python scripts/write_abi.py --check
 	$(BIN)/python -m benchmarks.gas $(ARGS)
+
+bench-ipfs: setup kubo ## Measure content stores beside the ipfs command and write benchmarks/results/ipfs.json; some minutes
+	$(BIN)/python -m benchmarks.ipfs $(ARGS)
 
 UV_COMPILE := $(CURDIR)/$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
