@@ -18,7 +18,7 @@ from network.block_writer import BlockWriter
 from network.files import sync_directory
 from network.progress import OnProgress, silent
 from network.store import ContentStore
-from protocol.car import encode_car, read_car_blocks, read_car_header
+from protocol.car import MAX_ROOTS, encode_car, read_car_blocks, read_car_header
 from protocol.cid import DAG_PB, RAW, Cid
 from protocol.errors import InvalidInput, NotCanonical, TooLarge
 from protocol.unixfs import Block, child_cids
@@ -85,11 +85,15 @@ class RootOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What came of an import: the blocks of the file and the bytes in them, and its roots; whole ones are kept."""
+    """What came of an import: the blocks of the file and the bytes in them, and its roots; whole ones are kept.
+
+    ``stray`` blocks belong to none: they are trees for which there was no room among the roots, and are put, not kept.
+    """
 
     blocks: int
     bytes: int
     roots: tuple[RootOutcome, ...]
+    stray: int = 0
 
 
 def import_car(store: ContentStore, path: Path, *, limit: int, on_progress: OnProgress = silent) -> Imported:
@@ -104,7 +108,8 @@ def import_car(store: ContentStore, path: Path, *, limit: int, on_progress: OnPr
     Raises:
         InvalidInput: The file cannot be read.
         TooLarge: Its blocks have more than ``limit`` bytes, or it has more blocks or nodes than any round has.
-        NotCanonical: It is no CAR, is cut short, or has a block that belongs to none of its roots.
+        NotCanonical: It is no CAR, is cut short, or has a block that belongs to none of its roots although it could have
+            named more of them.
         BlockCorrupt: A block's bytes are not those that its CID names. Nothing was put in all of these cases.
         StoreUnavailable: The store failed; importing again goes on.
     """
@@ -114,7 +119,7 @@ def import_car(store: ContentStore, path: Path, *, limit: int, on_progress: OnPr
             if size > limit + MAX_FRAMING:
                 raise _too_large(path, f"It has {size} bytes, more than {limit} in blocks.", "Allow more with --limit.")
             file = _verify(stream, path, limit, lambda done: on_progress(done // 2, size))
-            tree = _Tree(file, store)
+            tree = _Tree(file, path, store)
             stream.seek(0)
             with store.lease(*file.roots):
                 _put(store, stream, path, tree, lambda done: on_progress((size + done) // 2, size))
@@ -123,7 +128,7 @@ def import_car(store: ContentStore, path: Path, *, limit: int, on_progress: OnPr
                         store.keep(outcome.cid)
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read.", f"{error.strerror or error}.", "Name a CAR file.") from error
-    return Imported(len(file.present), file.size, tree.outcomes)
+    return Imported(len(file.present), file.size, tree.outcomes, tree.stray)
 
 
 @dataclass
@@ -161,10 +166,11 @@ class _Tree:
     """The nodes of a file in the order in which they are put, and what is missing below its roots.
 
     Raises:
-        NotCanonical: A block is below none of the roots. StoreUnavailable: The store failed.
+        NotCanonical: A block is below none of the roots, which are not so many that others had no room.
+        StoreUnavailable: The store failed.
     """
 
-    def __init__(self, file: _File, store: ContentStore) -> None:
+    def __init__(self, file: _File, path: Path, store: ContentStore) -> None:
         self._file, self._store = file, store
         self._kept = store.kept()
         self._missing: dict[Cid, Cid | None] = {}  # by node: the first block below it that is nowhere
@@ -173,14 +179,16 @@ class _Tree:
         for root in file.roots:
             self._visit(root)
         self.outcomes = tuple(RootOutcome(root, self._missing_at(root)) for root in file.roots)
-        stray = len(file.present) - len(self._leaves) - len(self._missing)
-        if stray:
+        self.stray = len(file.present) - len(self._leaves) - len(self._missing)
+        if self.stray and len(file.roots) < MAX_ROOTS:
             reached = self._leaves | self._missing.keys()
             raise NotCanonical(
-                f"Block {next(cid for cid in file.present if cid not in reached)} belongs to no root of the file.",
-                f"{stray} of its {len(file.present)} blocks do not.",
+                f"Block {next(cid for cid in file.present if cid not in reached)} belongs to no root of {path}.",
+                f"{self.stray} of its {len(file.present)} blocks do not.",
                 "Ask for another file: one of `rondo export` or `ipfs dag export` has none.",
             )
+        for node in file.nodes:
+            self._visit(node)
 
     @property
     def nodes(self) -> Iterator[Block]:

@@ -106,9 +106,20 @@ def import_(
     ]
     whole = sum(root.missing is None for root in done.roots)
     lines = [f"{path}: {done.blocks} blocks, {done.bytes} bytes; {whole} of {len(roots)} roots are whole and kept"]
+    if done.stray:
+        lines.append(
+            f"{done.stray} blocks had no room among the roots: `rondo pins --repair` keeps what is needed of them"
+        )
     lines += [f"{root.cid} is not kept: block {root.missing} is not here" for root in done.roots if root.missing]
     Output(json_mode).result(
-        {"file": str(path), "store": store.name, "blocks": done.blocks, "bytes": done.bytes, "roots": roots},
+        {
+            "file": str(path),
+            "store": store.name,
+            "blocks": done.blocks,
+            "bytes": done.bytes,
+            "roots": roots,
+            "stray": done.stray,
+        },
         lambda: Text("\n".join(lines)),
     )
     for root in done.roots:
@@ -136,13 +147,14 @@ def _require(round_: RoundState, missing: Sequence[Missing]) -> None:
 
 
 def _write(store: ContentStore, found: Sequence[Found], path: Path, name: str) -> int:
-    """Write the CAR; whole trees are its first roots. Returns its bytes."""
+    """Write the CAR and return its bytes. Whole trees are its first roots; those without room are in it all the same."""
     from network.car_file import replacing, write_car
     from network.progress import TransferProgress
     from network.round_content import item_blocks
+    from protocol.car import MAX_ROOTS
 
     ordered = sorted(found, key=lambda one: bool(one.refused))
-    roots, total = [one.item.cid for one in ordered], sum(one.bytes for one in ordered)
+    roots, total = [one.item.cid for one in ordered[:MAX_ROOTS]], sum(one.bytes for one in ordered)
     seen: set[Cid] = set()
     blocks = (block for one in ordered for block in item_blocks(store, one.item, seen))
     with TransferProgress(f"export of {name}") as on_progress:
