@@ -33,6 +33,6 @@ class IpfsCommand:
             (IPFS, "--offline", *words), input=stdin, env=self._environment, check=True, capture_output=True
         ).stdout
 
-    def cid(self, path: Path, *options: str) -> str:
+    def cid(self, path: Path, *options: str, layout: tuple[str, str] = LAYOUT) -> str:
         """Return the CID that `ipfs add` gives to ``path``; nothing is kept."""
-        return self.run(*ADD, *LAYOUT, *options, str(path)).decode().strip()
+        return self.run(*ADD, *layout, *options, str(path)).decode().strip()

@@ -19,13 +19,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from network.local_tree import bytes_to_import, import_path
-from protocol.cid import RAW, Cid
+from protocol.cid import DAG_PB, RAW, Cid, block_cid
+from protocol.dag_pb import Kind, Node, PbLink, encode_node
 from protocol.errors import FileChanged, InvalidInput
 from protocol.unixfs import CHUNK, Block, Root, child_cids, import_directory, import_file
 from tests.network.ipfs_command import IpfsCommand
 from tests.network.kubo import IPFS, NO_IPFS
 from tests.protocol.blocks import Blocks
-from tests.protocol.content_patterns import write_tree
+from tests.protocol.content_patterns import MIB, write_pattern, write_tree
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parent.parent / "vectors/unixfs.json").read_text())
 needs_ipfs = pytest.mark.skipif(IPFS is None, reason=NO_IPFS)
@@ -341,6 +342,44 @@ def test_deeper_than_python_recurses(tmp_path: Path) -> None:
 def test_this_kubo_agrees_with_the_vectors(vector: dict[str, Any], tmp_path: Path, ipfs: IpfsCommand) -> None:
     options = ("--hidden",) if vector["hidden"] else ()
     assert ipfs.cid(write_tree(tmp_path / "tree", vector["entries"]), *options) == vector["cid"]
+
+
+@needs_ipfs
+@pytest.mark.parametrize(
+    "vector",
+    [
+        pytest.param(
+            vector, id=f"{vector['pattern']}-{vector['size']}", marks=[pytest.mark.slow] * (vector["size"] > MIB * 64)
+        )
+        for vector in VECTORS["files"]
+    ],
+)
+def test_this_kubo_agrees_with_the_vectors_of_files(vector: dict[str, Any], tmp_path: Path, ipfs: IpfsCommand) -> None:
+    write_pattern(tmp_path / "file", vector["pattern"], vector["size"])
+    said = ipfs.cid(tmp_path / "file")
+    (tmp_path / "file").unlink()
+    assert said == vector["cid"]
+
+
+@needs_ipfs
+def test_this_kubo_agrees_with_the_vectors_of_many_levels(tmp_path: Path, ipfs: IpfsCommand) -> None:
+    scaled = VECTORS["scaled"]
+    layout = (f"--chunker=size-{scaled['chunk']}", f"--max-file-links={scaled['width']}")
+    for vector in scaled["files"][::5]:
+        write_pattern(tmp_path / "file", vector["pattern"], vector["size"])
+        assert ipfs.cid(tmp_path / "file", layout=layout) == vector["cid"], vector["size"]
+
+
+@needs_ipfs
+@pytest.mark.parametrize("vector", by_name(VECTORS["sharded"]))
+def test_this_kubo_hashes_what_is_refused(vector: dict[str, Any], tmp_path: Path, ipfs: IpfsCommand) -> None:
+    """The other side of test_what_ipfs_would_hash_is_refused_by_name: neither a byte sooner nor later than Kubo."""
+    place = write_tree(tmp_path / "tree", vector["entries"]) / vector["at"]
+    assert ipfs.cid(place) == vector["cid"]
+    links = tuple(PbLink(block_cid(RAW, b""), name, 0) for name in sorted(one.name for one in place.iterdir()))
+    node = encode_node(Node(Kind.DIRECTORY, links))
+    assert len(node) > 256 * 1024
+    assert str(block_cid(DAG_PB, node)) != vector["cid"], "what a refusal keeps from being said"
 
 
 @needs_ipfs
