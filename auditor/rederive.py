@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from auditor.compare import Difference, chain_differences, report_differences
 from auditor.sources import ReportCopy, Undecided, fetch_or_undecided, load_base, load_report, load_task
 from network.chain import Chain
+from network.progress import Watch, unwatched
 from network.store import ContentStore
 from processor.round import Derivation, derive_round, facts
 from protocol.cid import directory_cid
@@ -73,6 +73,7 @@ def audit_round(
     *,
     report_copy: Path | None = None,
     fetched_in_time: frozenset[Address] = frozenset(),
+    watch: Watch = unwatched,
 ) -> Audit:
     """Audit one round.
 
@@ -80,6 +81,7 @@ def audit_round(
         report_copy: A folder to read the report from instead of the store.
         fetched_in_time: Clients whose bytes this auditor itself fetched within the publication window; only for them
             can it contest a verdict ``unavailable`` (SPECIFICATION D3).
+        watch: Shows how far large fetches are.
 
     Raises:
         ChainError: The chain does not answer, or knows no such round.
@@ -87,7 +89,7 @@ def audit_round(
     state = chain.state()
     round_ = state.rounds[round_id]
     try:
-        return _decide(chain, store, state, round_, report_copy, fetched_in_time)
+        return _decide(chain, store, state, round_, report_copy, fetched_in_time, watch)
     except Undecided as undecided:
         return Audit(round_id, round_.index, Verdict.UNDECIDED, _audited(state, round_), reason=str(undecided))
 
@@ -99,13 +101,14 @@ def _decide(
     round_: RoundState,
     report_copy: Path | None,
     fetched_in_time: frozenset[Address],
+    watch: Watch,
 ) -> Audit:
     if round_.settled is None:
         raise Undecided(_why_unsettled(round_.phase))
     federation = state.federations[round_.federation]
     try:
         task = load_task(store, federation)
-        base = load_base(store, round_, task)
+        base = load_base(store, round_, task, watch)
     except ArtifactRefused as refusal:
         # What the organization published to begin with is not an artifact: no result can follow from it.
         raise Undecided(f"Task or base model is not usable: {refusal.what}") from refusal
@@ -116,7 +119,7 @@ def _decide(
             facts(chain.chain_id, chain.contract, round_),
             task,
             base,
-            lambda digest: _fetch_update(store, digest, task),
+            lambda digest: fetch_or_undecided(store, digest, task.limits.update_bytes, "The update", watch),
             frozenset() if early else _unavailable(report) - fetched_in_time,
         )
     except (ArtifactRefused, ArithmeticRefused) as refusal:
@@ -168,10 +171,6 @@ def _why_unsettled(phase: Phase) -> str:
         Phase.ABANDONED: "The organization never settled the round; clients are paid by time.",
     }
     return reasons.get(phase, "The round is not settled.")
-
-
-def _fetch_update(store: ContentStore, digest: Digest, task: Task) -> Mapping[str, bytes]:
-    return fetch_or_undecided(store, digest, task.limits.update_bytes, "The update")
 
 
 def _unavailable(report: ReportCopy) -> frozenset[Address]:

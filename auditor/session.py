@@ -9,6 +9,7 @@ from pathlib import Path
 from auditor.availability import Availability
 from auditor.rederive import Audit, audit_round
 from auditor.worker import AuditorWorker
+from network.progress import TransferProgress
 from network.session import open_chain, open_content, stop_on_signal
 from network.settings import load_settings
 from protocol.errors import ChainError, ContentError, InvalidInput
@@ -34,7 +35,7 @@ def audit_once(
     chain, store = open_chain(settings, with_key=attest), open_content(settings)
     round_id = resolve_round(chain.state(), settings.federation, reference)
     fetched = Availability(chain, store, settings.home / "auditor").fetched_in_time(round_id)
-    result = audit_round(chain, store, round_id, report_copy=report, fetched_in_time=fetched)
+    result = audit_round(chain, store, round_id, report_copy=report, fetched_in_time=fetched, watch=TransferProgress)
     if attest and result.result_hash is not None and chain.account is not None:
         if chain.account in chain.state().rounds[round_id].attestations:
             say(f"{chain.account} attested this round before; an attestation is once and for all")
@@ -55,7 +56,14 @@ def follow_federation(config: Path | None, *, attest: bool, rounds: int, say: Ca
     resolve_federation(chain.state(), federation)  # a wrong id is no outage to be ridden out
     home = settings.home / "auditor"
     worker = AuditorWorker(
-        chain, open_content(settings), federation, home, attest=attest, say=say, rounds_kept=settings.rounds_kept
+        chain,
+        open_content(settings),
+        federation,
+        home,
+        attest=attest,
+        say=say,
+        rounds_kept=settings.rounds_kept,
+        watch=TransferProgress,
     )
     run_worker(worker, rounds, pause=lambda: time.sleep(settings.poll_seconds), stopped=stop_on_signal(), say=say)
     return sorted(worker.audits.values(), key=lambda one: one.index)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from network.progress import Watch, unwatched
 from network.store import ContentStore
 from network.transfer import fetch
 from protocol.cid import directory_cid
@@ -29,14 +30,17 @@ class ReportCopy:
     problem: str
 
 
-def fetch_or_undecided(store: ContentStore, digest: Digest, limit: int, what: str) -> Mapping[str, bytes]:
+def fetch_or_undecided(
+    store: ContentStore, digest: Digest, limit: int, what: str, watch: Watch = unwatched
+) -> Mapping[str, bytes]:
     """Fetch an artifact directory that the audit cannot do without.
 
     Raises:
         Undecided: A block is missing or corrupt in every source, or the store does not answer.
     """
     try:
-        return fetch(store, digest, limit)
+        with watch(what.removeprefix("The ")) as on_progress:
+            return fetch(store, digest, limit, on_progress=on_progress)
     except (BlockMissing, BlockCorrupt, StoreUnavailable) as error:
         raise Undecided(f"{what} {directory_cid(digest)} cannot be fetched: {error.what}") from error
 
@@ -46,9 +50,9 @@ def load_task(store: ContentStore, federation: FederationState) -> Task:
     return decode_task(fetch_or_undecided(store, federation.terms.task, MAX_TASK_BYTES, "The task"))
 
 
-def load_base(store: ContentStore, round_: RoundState, task: Task) -> Model:
+def load_base(store: ContentStore, round_: RoundState, task: Task, watch: Watch = unwatched) -> Model:
     """The round's base model. Raises: Undecided, ArtifactRefused."""
-    return decode_model(fetch_or_undecided(store, round_.base, task.limits.model_bytes, "The base model"))
+    return decode_model(fetch_or_undecided(store, round_.base, task.limits.model_bytes, "The base model", watch))
 
 
 def load_report(store: ContentStore, round_: RoundState, copy: Path | None) -> ReportCopy:

@@ -14,6 +14,7 @@ from auditor.rederive import Audit, Verdict, audit_round
 from auditor.sources import Undecided, load_task
 from network.chain import Chain
 from network.pins import Keeper
+from network.progress import Watch, unwatched
 from network.store import ContentStore
 from network.transfer import publish
 from protocol.cid import RAW, block_cid, directory_cid
@@ -41,6 +42,7 @@ class AuditorWorker:
         attest: Whether decided audits are said on chain; the account must be a named auditor.
         say: Takes one line of progress.
         rounds_kept: For how many settled rounds the models that it served stay kept.
+        watch: Shows how far large fetches are.
     """
 
     def __init__(
@@ -53,9 +55,10 @@ class AuditorWorker:
         attest: bool,
         say: Callable[[str], None],
         rounds_kept: int = ROUNDS_KEPT,
+        watch: Watch = unwatched,
     ) -> None:
         self._chain, self._store, self._federation = chain, store, federation
-        self._attests, self._say = attest, say
+        self._attests, self._say, self._watch = attest, say, watch
         self._availability = Availability(chain, store, home)
         self._audits: dict[Settled, Audit] = {}
         self._retries: dict[Settled, tuple[int, int]] = {}  # (chain second of the next try, seconds waited before it)
@@ -127,9 +130,8 @@ class AuditorWorker:
         return known
 
     def _derive(self, round_: RoundState) -> Audit:
-        audit = audit_round(
-            self._chain, self._store, round_.id, fetched_in_time=self._availability.fetched_in_time(round_.id)
-        )
+        fetched = self._availability.fetched_in_time(round_.id)
+        audit = audit_round(self._chain, self._store, round_.id, fetched_in_time=fetched, watch=self._watch)
         derivation = audit.derivation
         if audit.verdict is not Verdict.MATCH or derivation is None or derivation.model_files is None:
             return audit

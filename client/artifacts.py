@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from network.probe import probe
+from network.progress import Watch, unwatched
 from network.store import ContentStore
 from network.transfer import fetch, fetch_file
 from processor.round import derive_round, facts
@@ -35,10 +36,11 @@ class Artifacts:
 
     Args:
         chain_id, contract: What the round's hashes are made with.
+        watch: Shows how far large fetches are.
     """
 
-    def __init__(self, store: ContentStore, chain_id: int, contract: Address) -> None:
-        self._store, self._chain_id, self._contract = store, chain_id, contract
+    def __init__(self, store: ContentStore, chain_id: int, contract: Address, watch: Watch = unwatched) -> None:
+        self._store, self._chain_id, self._contract, self._watch = store, chain_id, contract, watch
         self._tasks: dict[Digest, Task] = {}
 
     def task(self, federation: FederationState) -> Task:
@@ -50,7 +52,8 @@ class Artifacts:
 
     def base(self, round_: RoundState, task: Task) -> Model:
         """The round's base model. Raises: ContentError, ArtifactRefused."""
-        return decode_model(fetch(self._store, round_.base, task.limits.model_bytes))
+        with self._watch("base model") as on_progress:
+            return decode_model(fetch(self._store, round_.base, task.limits.model_bytes, on_progress=on_progress))
 
     def anchor(self, base: Model, task: Task) -> dict[str, NDArray[np.int32]] | None:
         """Mantissas of the weights that the penalty pulls to, None where there is no penalty.
@@ -60,7 +63,9 @@ class Artifacts:
         """
         if base.anchor is None or base.importance is None or task.consolidation.strength == 0:
             return None
-        data = fetch_file(self._store, parse_cid(base.anchor), task.limits.model_bytes)
+        with self._watch("anchor") as on_progress:
+            limit = task.limits.model_bytes
+            data = fetch_file(self._store, parse_cid(base.anchor), limit, on_progress=on_progress)
         return decode_weights(data, base.specs)
 
     def merged(self, round_: RoundState, account: Address, digest: Digest) -> bool:
@@ -128,7 +133,8 @@ class Artifacts:
         base, what = self.base(round_, task), facts(self._chain_id, self._contract, round_)
 
         def fetch_update(digest: Digest) -> Mapping[str, bytes]:
-            return fetch(self._store, digest, task.limits.update_bytes)
+            with self._watch("update") as on_progress:
+                return fetch(self._store, digest, task.limits.update_bytes, on_progress=on_progress)
 
         tried: set[frozenset[Address]] = set()
         for absent in self._absences(round_, task):

@@ -15,6 +15,7 @@ from client.relay import Handover, Relay
 from client.worker import ClientWorker
 from network.chain import Chain
 from network.files import make_directory
+from network.progress import TransferProgress
 from network.session import open_chain, open_content, stop_on_signal
 from network.settings import load_settings
 from protocol.cid import directory_cid
@@ -62,6 +63,7 @@ def run_client(
         say=say,
         should_stop=stopped,
         rounds_kept=settings.rounds_kept,
+        watch=TransferProgress,
     )
     try:
         with FileLock(home / f"{worker.account}.lock", timeout=0):

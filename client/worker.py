@@ -32,6 +32,7 @@ from client.trainer import TrainingFailed, seed_of, train
 from client.update_builder import build_update
 from network.chain import Chain
 from network.pins import Keeper
+from network.progress import Watch, unwatched
 from network.store import ContentStore
 from network.transfer import publish
 from protocol.cid import directory_cid
@@ -81,6 +82,7 @@ class ClientWorker:
         relay: Where updates are handed in instead of sent, and when not to wait for it any longer; None sends at once.
         say: Takes one line of news that is not the result of a pass.
         should_stop: Asked between training steps.
+        watch: Shows how far large fetches are.
         rounds_kept: How many settled rounds stay auditable, as far as this client's own update goes.
 
     Raises:
@@ -102,6 +104,7 @@ class ClientWorker:
         say: Callable[[str], None] = lambda line: None,
         should_stop: Callable[[], bool] = lambda: False,
         rounds_kept: int = ROUNDS_KEPT,
+        watch: Watch = unwatched,
     ) -> None:
         if chain.account is None:
             raise KeyError_("A client needs an account.", "The chain was opened without a key.", "Set keystore.")
@@ -110,7 +113,7 @@ class ClientWorker:
         self._home = home / federation.hex() / self.account
         self._policy, self._rounds, self._claims, self._relay = policy, rounds, claims, relay
         self._say, self._should_stop = say, should_stop
-        self._artifacts = Artifacts(store, chain.chain_id, chain.contract)
+        self._artifacts = Artifacts(store, chain.chain_id, chain.contract, watch)
         self._claimer = Claimer(chain, self._artifacts, self.account)
         self._keeper = Keeper(store, rounds_kept)
         self._seen_through: frozenset[RoundId] = frozenset()  # when it last let go of what they had needed

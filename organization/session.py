@@ -16,6 +16,7 @@ from typing import Any
 from network.chain import Chain
 from network.files import write_atomic
 from network.keys import named_address
+from network.progress import TransferProgress
 from network.session import open_chain, open_content, stop_on_signal
 from network.settings import Settings, load_settings
 from organization.admission import Lists, join_all, read_list, set_admission
@@ -124,7 +125,14 @@ def settle_round(
         InvalidInput: It is over without a settlement. ContentError, ChainError: The outside does not answer.
     """
     settings, chain, federation = _open(config)
-    worker = OrganizationWorker(chain, open_content(settings), federation, evaluate=_evaluator(test_data), say=say)
+    worker = OrganizationWorker(
+        chain,
+        open_content(settings),
+        federation,
+        evaluate=_evaluator(test_data),
+        say=say,
+        watch=TransferProgress,
+    )
     named: list[RoundId] = []
 
     def find(state: State) -> RoundId:
@@ -161,6 +169,7 @@ def run_rounds(
         evaluate=_evaluator(test_data),
         say=say,
         rounds_kept=settings.rounds_kept,
+        watch=TransferProgress,
     )
     worker.run(rounds, consolidate, pause=lambda: time.sleep(settings.poll_seconds), stopped=stop_on_signal())
     return _view(chain, federation)

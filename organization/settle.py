@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from network.chain import Chain
+from network.progress import Watch, unwatched
 from network.store import ContentStore
 from network.transfer import fetch, publish
 from processor.round import Derivation, derive_round, facts
@@ -38,6 +39,7 @@ def prepare_settlement(
     task: Task,
     unavailable: frozenset[Address],
     evaluate: Evaluator | None = None,
+    watch: Watch = unwatched,
 ) -> Prepared:
     """Derive the round and publish its model and report; nothing is on chain yet, and doing it again is harmless.
 
@@ -45,16 +47,19 @@ def prepare_settlement(
         round_: A round in phase Settlement.
         unavailable: Clients whose bytes were missing when the publication window was over.
         evaluate: Measures the resulting model for the report's statement; no verdict or reward reads it.
+        watch: Shows how far large fetches are.
 
     Raises:
         BlockMissing, BlockCorrupt, StoreUnavailable: The base, or an update believed present, cannot be fetched.
         ArithmeticRefused: A stated bound would be exceeded.
     """
-    base = decode_model(fetch(store, round_.base, task.limits.model_bytes))
+    with watch("base model") as on_progress:
+        base = decode_model(fetch(store, round_.base, task.limits.model_bytes, on_progress=on_progress))
     whole: set[Digest] = set()
 
     def fetch_update(digest: Digest) -> Mapping[str, bytes]:
-        files = fetch(store, digest, task.limits.update_bytes)
+        with watch("update") as on_progress:
+            files = fetch(store, digest, task.limits.update_bytes, on_progress=on_progress)
         whole.add(digest)
         return files
 

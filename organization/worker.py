@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from network.chain import Chain
 from network.pins import Keeper
+from network.progress import Watch, unwatched
 from network.store import ContentStore
 from organization.collect import Collection, collect
 from organization.launch import check_organization, launch_round, load_task
@@ -33,6 +34,7 @@ class OrganizationWorker:
         evaluate: Measures every resulting model for the report's statement.
         say: Takes one line of progress; the same line about a round is not said twice in a row.
         rounds_kept: How many settled rounds stay auditable from the store.
+        watch: Shows how far large fetches are.
     """
 
     def __init__(
@@ -45,10 +47,11 @@ class OrganizationWorker:
         evaluate: Evaluator | None = None,
         say: Callable[[str], None] = lambda text: None,
         rounds_kept: int = ROUNDS_KEPT,
+        watch: Watch = unwatched,
     ) -> None:
         self.chain, self.store, self.federation = chain, store, federation
         self.terms, self.evaluate = terms, evaluate
-        self._say = say
+        self._say, self._progress = say, watch
         self._last_said = ""
         self._task: Task | None = None
         self._have: set[Digest] = set()
@@ -185,7 +188,9 @@ class OrganizationWorker:
                 f"{name}: waiting until {found.window_ends} for the bytes of {', '.join(sorted(found.missing))}"
             )
             return False
-        prepared = prepare_settlement(self.chain, self.store, round_, self._task, found.missing, self._measure)
+        prepared = prepare_settlement(
+            self.chain, self.store, round_, self._task, found.missing, self._measure, self._progress
+        )
         for client, why in prepared.derivation.refusals.items():
             self._report(f"{name}: {client} refused: {why}")
         for client in sorted(found.missing):

@@ -23,7 +23,7 @@ class CountingSource:
         obeys: Whether it stops at the seconds it is told, as a source must.
     """
 
-    name = "counting:"
+    name, searches = "counting:", True
 
     def __init__(
         self,
