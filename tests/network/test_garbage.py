@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
@@ -14,10 +15,12 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
+import network.directory_store
 import network.files
 from network import garbage
 from network.directory_store import DirectoryStore
@@ -303,7 +306,7 @@ def test_nodes_go_before_what_they_link_to(disk: DirectoryStore) -> None:
 
 
 @pytest.mark.usefixtures("one_by_one")
-@pytest.mark.parametrize("how", ["kept", "leased", "put"])
+@pytest.mark.parametrize("how", ["kept", "leased", "put", "root put"])
 def test_what_is_relied_on_meanwhile_stays(how: str, disk: DirectoryStore) -> None:
     blocks, tall = tree(range(4)), chain(5)
     root, first = put_old(disk, blocks), put_old(disk, tall)  # the top of the tallest goes first
@@ -317,13 +320,49 @@ def test_what_is_relied_on_meanwhile_stays(how: str, disk: DirectoryStore) -> No
             leases.append(disk.lease(root))
             leases[-1].__enter__()
         else:
-            disk.put_blocks(blocks)
+            disk.put_blocks(blocks if how == "put" else blocks[-1:])
 
     assert collect_and(disk, meanwhile).blocks == len(tall)
     assert not disk.has_block(first)
     assert is_whole(disk, blocks)
     for lease in leases:
         lease.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("how", ["kept", "leased"])
+def test_what_is_relied_on_just_before_the_gate_stays(
+    how: str, disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins after the collector's last look without the gate, and before it has the gate."""
+    blocks = tree(range(4))
+    root = put_old(disk, blocks)
+    with contextlib.ExitStack() as stack:
+
+        def late(path: Path, *, exclusive: bool = False) -> AbstractContextManager[None]:
+            if path == disk.gate:
+                disk.keep(root) if how == "kept" else stack.enter_context(disk.lease(root))
+            return hold_lock(path, exclusive=exclusive)
+
+        monkeypatch.setattr(garbage, "hold_lock", late)
+        assert collect_garbage(disk, grace_seconds=0).blocks == 0
+        assert is_whole(disk, blocks)
+
+
+def test_what_is_being_kept_is_not_collected_before_it_is(
+    disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A collector begins and ends between the look at the tree and the pin."""
+    blocks = tree(range(4))
+    root = put_old(disk, blocks)
+    write = network.directory_store.write_atomic
+
+    def late(path: Path, data: bytes, *, scratch: Path) -> None:
+        assert collect_garbage(disk, grace_seconds=0).blocks == 0
+        write(path, data, scratch=scratch)
+
+    monkeypatch.setattr(network.directory_store, "write_atomic", late)
+    disk.keep(root)
+    assert is_whole(disk, blocks)
 
 
 @pytest.mark.usefixtures("one_by_one")
