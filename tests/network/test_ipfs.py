@@ -236,9 +236,28 @@ def test_answers_that_are_not_kubos(status: int, body: bytes, mallory: HostileNo
         store.get_block(ALICE.cid)
 
 
+def takes(blocks: int, size: int, name: str) -> Answer:
+    """Say that a CAR of so many blocks was taken, and that the last of them is called ``name``."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        if "dag/import" in request.path:
+            says(200, json.dumps({"Stats": {"BlockCount": blocks, "BlockBytesCount": size}}).encode())(request)
+        else:
+            says(200, json.dumps({"Key": name, "Size": size}).encode())(request)
+
+    return answer
+
+
 def test_a_block_stored_under_another_name_is_not_stored(mallory: HostileNode) -> None:
-    mallory.answer = says(200, json.dumps({"Key": str(block_cid(RAW, b"other")), "Size": 5}).encode())
+    mallory.answer = takes(1, len(ALICE.data), str(block_cid(RAW, b"other")))
     with pytest.raises(StoreUnavailable, match="It stored"):
+        mallory.store.put_block(ALICE)
+
+
+@pytest.mark.parametrize(("blocks", "size"), [(0, 0), (1, 0), (2, len(ALICE.data))])
+def test_a_node_that_took_other_blocks_has_not_stored_these(blocks: int, size: int, mallory: HostileNode) -> None:
+    mallory.answer = takes(blocks, size, str(ALICE.cid))
+    with pytest.raises(StoreUnavailable, match=f"it took {blocks} "):
         mallory.store.put_block(ALICE)
 
 
