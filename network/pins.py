@@ -19,7 +19,7 @@ from network.reader import Arrival, Reader
 from network.recognition import is_recognized
 from network.store import BlockSource, ContentStore
 from protocol.cid import DAG_PB, Cid
-from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing
+from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing, StoreUnavailable
 from protocol.retention import Kind, Mention, Reason, needed_by_all
 from protocol.state import State
 from protocol.task import MAX_ARTIFACT_BYTES
@@ -133,8 +133,7 @@ class Keeper:
             fetch: Whether missing content is looked for elsewhere, within its limit, as far as the store can.
             say: Takes one line for each thing fetched.
 
-        Raises:
-            StoreUnavailable: The store failed; what is kept already stays kept.
+        Where the store fails, that is said of each thing that it failed for.
         """
         return [self._repaired(pin, fetch, say) for pin in pins]
 
@@ -195,6 +194,8 @@ class Keeper:
             return replace(pin, standing=Standing.REFUSED, why=str(refusal))
         except (BlockMissing, BlockCorrupt) as error:
             return _missing(pin.cid, reason, error)
+        except StoreUnavailable as error:  # of one source perhaps: others may have the next one
+            return replace(pin, why=str(error))
         return replace(pin, standing=Standing.KEPT, why="")
 
     def _fetch(self, cid: Cid, reason: Reason, limit: int) -> int:
@@ -235,11 +236,11 @@ class _Noting:
         return data
 
 
-def embedded_part(store: ContentStore) -> DirectoryStore | None:
+def embedded_part(store: BlockSource) -> DirectoryStore | None:
     """Return the part of ``store`` whose garbage this process can collect, None where it has none."""
     if isinstance(store, DirectoryStore):
         return store
-    return next((found for part in getattr(store, "parts", ()) if (found := embedded_part(part))), None)
+    return next((found for part in getattr(store, "sources", ()) if (found := embedded_part(part))), None)
 
 
 def _missing(cid: Cid, reason: Reason, error: BlockMissing | BlockCorrupt) -> Pin:

@@ -13,8 +13,9 @@ import pytest
 
 from network.directory_store import DirectoryStore
 from network.garbage import collect_garbage
+from network.layered_store import LayeredStore
 from network.memory_store import MemoryStore
-from network.pins import Keeper, Pin, Standing
+from network.pins import Keeper, Pin, Standing, embedded_part
 from network.store import ContentStore
 from network.transfer import fetch, fetch_file, publish, publish_file
 from protocol.cid import RAW, Cid, block_cid, directory_cid
@@ -168,7 +169,7 @@ def test_an_update_that_never_came_is_nobodys_fault(acme: Acme) -> None:
     world.launch()
     world.ledger.advance(30)
     world.post("alice")
-    withheld = directory_cid(world.post("bob", withhold=True))
+    withheld = directory_cid(world.post("bob", world.update("bob", examples=17), withhold=True))
     assert acme.standings()[withheld] is Standing.ABSENT
     assert not any(pin.is_fault for pin in acme.repair())
     world.close_training()
@@ -260,6 +261,54 @@ def test_nothing_is_fetched_that_is_larger_than_the_task_allows(tmp_path: Path) 
     assert found.standing is Standing.REFUSED and "3145730" in found.why and not found.is_fault
     assert sum(map(len, here.blocks.values())) < 1 << 20
     assert directory_cid(large) not in here.kept()
+
+
+def test_a_source_that_fails_for_one_thing_keeps_no_other_from_being_kept(tmp_path: Path) -> None:
+    acme = Acme(MemoryStore(), tmp_path)
+    acme.round("alice", "bob")
+    mine, pins = update_of(acme, "alice", 1), acme.survey()
+    for pin in pins:
+        acme.store.release(pin.cid)
+
+    class Moody(MemoryStore):
+        def keep(self, cid: Cid) -> None:
+            if cid == mine:
+                raise StoreUnavailable("not today")
+            super().keep(cid)
+
+    store = Moody()
+    assert isinstance(acme.store, MemoryStore)
+    store.blocks = acme.store.blocks
+    mended = Keeper(store, 1).mend(acme.world.state, [acme.world.federation_id], fetch=True)
+    assert [(pin.cid, pin.standing, pin.why) for pin in mended if pin.is_fault] == [
+        (mine, Standing.UNPINNED, "not today")
+    ]
+    assert store.kept() == {pin.cid for pin in pins} - {mine}
+
+
+def test_a_cache_before_a_gateway_is_filled_and_collected(tmp_path: Path) -> None:
+    whole = Acme(MemoryStore(), tmp_path)
+    whole.round("alice", "bob")
+    cache = DirectoryStore(tmp_path / "cache")
+
+    class Gateway:
+        """A source that only gives."""
+
+        name, searches = "gateway", True
+        get_block, has_block = whole.store.get_block, whole.store.has_block
+
+    layered = LayeredStore([cache, Gateway()])
+    keeper, mine = Keeper(layered, 1), [whole.world.federation_id]
+    assert any(pin.is_fault for pin in keeper.survey(whole.world.state, mine))
+    assert not any(pin.is_fault for pin in keeper.mend(whole.world.state, mine, fetch=True, deep=True))
+    assert cache.kept() == {pin.cid for pin in keeper.survey(whole.world.state, mine)}
+    assert embedded_part(layered) is cache and embedded_part(MemoryStore()) is None
+    lost = directory_cid(whole.world.federation.head)
+    cache.release(lost)
+    cache.path(lost).unlink()
+    del whole.store.blocks[lost]  # type: ignore[attr-defined]
+    (fault,) = (pin for pin in keeper.mend(whole.world.state, mine, fetch=True) if pin.is_fault)
+    assert fault.cid == lost and "gateway" in fault.why and str(cache.root) in fault.why
 
 
 def test_a_store_that_fails_says_so(tmp_path: Path) -> None:
