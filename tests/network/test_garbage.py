@@ -26,6 +26,7 @@ from network import garbage
 from network.directory_store import DirectoryStore
 from network.files import hold_lock
 from network.garbage import Collected, collect_garbage
+from network.leases import Lease
 from protocol.cid import Cid
 from protocol.errors import BlockMissing, StoreUnavailable
 from protocol.unixfs import Block
@@ -365,24 +366,26 @@ def test_what_is_being_kept_is_not_collected_before_it_is(
     assert is_whole(disk, blocks)
 
 
-@pytest.mark.usefixtures("one_by_one")
 def test_a_lease_that_becomes_a_pin_is_not_missed(disk: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The root is kept, and its lease ended, between the collector's looks at leases and at pins."""
+    """Keeping began just before the gate was closed, and ends while the collector looks for the last time."""
     blocks = tree(range(4))
     root = put_old(disk, blocks)
-    lease = disk.lease(root)
-    lease.__enter__()
+    keeping = contextlib.ExitStack()
     live = disk.leases.live
 
-    def keep_after(*known: object) -> object:
-        found = live()
-        disk.keep(root)
-        lease.__exit__(None, None, None)
-        monkeypatch.setattr(disk.leases, "live", live)
-        return [each for each in found if not each.roots]
+    def before_gate(path: Path, *, exclusive: bool = False) -> AbstractContextManager[None]:
+        if path == disk.gate:
+            keeping.enter_context(disk.lease(root))
+            monkeypatch.setattr(disk.leases, "live", at_last_look)
+        return hold_lock(path, exclusive=exclusive)
 
-    monkeypatch.setattr(disk.leases, "live", keep_after)
-    collect_garbage(disk, grace_seconds=0)
+    def at_last_look(known: set[str]) -> list[Lease]:
+        (disk.pins / str(root)).touch()  # as `keep` does before it lets go of its lease
+        keeping.close()
+        return live(known)
+
+    monkeypatch.setattr(garbage, "hold_lock", before_gate)
+    assert collect_garbage(disk, grace_seconds=0).blocks == 0
     assert is_whole(disk, blocks)
 
 
