@@ -15,8 +15,6 @@ import contextlib
 import email.utils
 import http.client
 import io
-import select
-import socket
 import ssl
 import threading
 import time
@@ -24,32 +22,14 @@ import urllib.parse
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import BinaryIO
 
-from network.retries import Again
+from network.http_connection import BUFFER, Body, Connection, Dropped, Garbled, Response, TooLong, TooSlow, failures
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+__all__ = ["Answer", "Dropped", "Garbled", "TooLong", "TooSlow", "Wire"]
 
 MOST_IDLE = 32  # connections that are kept open for the next request; as many threads may look for artifacts at once
-_BUFFER = 64 * 1024
 _ALWAYS = {"User-Agent": "rondo", "Accept-Encoding": "identity"}
-
-
-class Dropped(Again):
-    """There was no connection, or it broke before the answer was whole."""
-
-
-class TooSlow(Again):
-    """The time of the exchange was over."""
-
-
-class Garbled(Exception):
-    """What came is not HTTP."""
-
-
-class TooLong(Exception):
-    """The answer is longer than its limit."""
 
 
 class Answer:
@@ -59,7 +39,7 @@ class Answer:
         status: Its status code.
     """
 
-    def __init__(self, response: _Response, connection: _Connection) -> None:
+    def __init__(self, response: Response, connection: Connection) -> None:
         self._response, self._connection, self.status = response, connection, response.status
 
     def extend(self, until: float) -> None:
@@ -67,7 +47,7 @@ class Answer:
         self._connection.until = until
 
     def header(self, name: str) -> str:
-        """Return a header's value, "" where there is none."""
+        """Return the value of one of its headers, "" where it has none of that name."""
         return self._response.headers.get(name, "")
 
     @property
@@ -81,11 +61,6 @@ class Answer:
         return 0.0
 
     @property
-    def is_whole(self) -> bool:
-        """Whether all of it was read."""
-        return self._response.isclosed()
-
-    @property
     def late_error(self) -> str:
         """What Kubo says, after all else, of an error in the middle of an answer; "" where there was none."""
         return self._response.late_error
@@ -96,7 +71,7 @@ class Answer:
         Raises:
             TooLong: It has more than ``limit`` bytes, or its head says so. Dropped, TooSlow, Garbled.
         """
-        with _failures("its answer"):
+        with failures("its answer"):
             told = self._response.length
             if (told or 0) > limit:
                 raise TooLong
@@ -107,9 +82,9 @@ class Answer:
                 raise http.client.IncompleteRead(b"")
         return data
 
-    def stream(self) -> IO[bytes]:
+    def stream(self) -> BinaryIO:
         """Return the body as a stream; reading it raises Dropped, TooSlow, Garbled."""
-        return io.BufferedReader(_Body(self._response), _BUFFER)
+        return io.BufferedReader(Body(self._response), BUFFER)
 
 
 class Wire:
@@ -126,7 +101,7 @@ class Wire:
         self._is_secure = parts.scheme == "https"
         self._port = parts.port or (443 if self._is_secure else 80)
         self._headers = {**_ALWAYS, **(headers or {}), "Host": parts.netloc}
-        self._idle: list[_Connection] = []
+        self._idle: list[Connection] = []
         self._lock = threading.Lock()
         self._tls = _tls() if self._is_secure else None
         weakref.finalize(self, _close_all, self._idle, self._lock)  # whoever drops the wire need not think of them
@@ -149,12 +124,12 @@ class Wire:
         Raises:
             Dropped, TooSlow: It may be tried again. Garbled: The other side does not speak HTTP.
         """
-        connection, is_kept = self._take() or _Connection(self._host, self._port, self._tls, until), False
+        connection, is_kept = self._take() or Connection(self._host, self._port, self._tls, until), False
         try:
             connection.until = until
-            answer = connection.ask(method, self._prefix + path, {**self._headers, **(headers or {})}, body)
-            yield answer
-            is_kept = answer.is_whole and not connection.is_finished and self._give_back(connection)
+            response = connection.ask(method, self._prefix + path, {**self._headers, **(headers or {})}, body)
+            yield Answer(response, connection)
+            is_kept = response.isclosed() and not connection.is_finished and self._give_back(connection)
         finally:
             if not is_kept:
                 connection.end()
@@ -163,7 +138,7 @@ class Wire:
         """Close the connections that are idle."""
         _close_all(self._idle, self._lock)
 
-    def _take(self) -> _Connection | None:
+    def _take(self) -> Connection | None:
         """Return an idle connection on which nothing has come in the meantime, be it its end or words out of turn."""
         while True:
             with self._lock:
@@ -174,7 +149,7 @@ class Wire:
                 return connection
             connection.end()
 
-    def _give_back(self, connection: _Connection) -> bool:
+    def _give_back(self, connection: Connection) -> bool:
         """Keep the connection for the next request, unless there are enough; return whether it is kept."""
         with self._lock:
             has_room = len(self._idle) < MOST_IDLE
@@ -183,156 +158,13 @@ class Wire:
         return has_room
 
 
-class _Connection:
-    """One connection: what ``http.client`` takes for a socket. It lives until ``end``."""
-
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, until: float) -> None:
-        self.until = until
-        with _failures("the connection"):
-            self._socket = _connect(host, port, until)
-            if tls is not None:
-                try:
-                    self._socket.settimeout(_left(until))
-                    self._socket = tls.wrap_socket(self._socket, server_hostname=host)
-                except BaseException:
-                    self._socket.close()
-                    raise
-        self._client = http.client.HTTPConnection(host, port)
-        self._client.response_class = _Response
-        self._client.sock = cast(socket.socket, self)
-        self.is_finished = False
-
-    def ask(self, method: str, target: str, headers: Mapping[str, str], body: bytes | Iterator[bytes] | None) -> Answer:
-        with _failures("its answer"):
-            try:
-                self._client.request(method, target, body, dict(headers))
-                response = self._client.getresponse()
-            except (BrokenPipeError, ConnectionResetError) as error:  # it may have said why it takes no more
-                try:
-                    response = self._client.getresponse()
-                except http.client.HTTPException:
-                    raise error from None
-        self.is_finished = response.will_close
-        return Answer(cast(_Response, response), self)
-
-    @property
-    def is_quiet(self) -> bool:
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return not poll.poll(0)
-
-    def end(self) -> None:
-        self._client.close()
-        self._socket.close()
-
-    # --- what http.client asks of a socket ---
-
-    def sendall(self, data: Any) -> None:
-        self._socket.settimeout(_left(self.until))  # Python counts it for all of the data
-        self._socket.sendall(data)
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Incoming(self), _BUFFER)
-
-    def close(self) -> None:
-        """An answer may still be read; ``end`` closes."""
-
-    def receive_into(self, buffer: WriteableBuffer) -> int:
-        self._socket.settimeout(_left(self.until))
-        return self._socket.recv_into(buffer)
-
-
-class _Incoming(io.RawIOBase):
-    """What comes over a connection."""
-
-    def __init__(self, connection: _Connection) -> None:
-        self._connection = connection
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        return self._connection.receive_into(buffer)
-
-
-class _Response(http.client.HTTPResponse):
-    """An answer of which also what comes after its body is read."""
-
-    late_error = ""
-
-    def _read_and_discard_trailer(self) -> None:
-        self.late_error = http.client.parse_headers(self.fp).get("X-Stream-Error", "")
-
-
-class _Body(io.RawIOBase):
-    """The body of an answer, whose failures are those of the wire."""
-
-    def __init__(self, response: _Response) -> None:
-        self._response = response
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        with _failures("its answer"):
-            count = self._response.readinto(buffer)
-            if not count and self._response.length:
-                raise http.client.IncompleteRead(b"")
-        return count
-
-
-@contextmanager
-def _failures(what: str) -> Iterator[None]:
-    """Speak of all that can fail in an exchange in the wire's own words."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise TooSlow(f"Timeout: {what} came too slowly, or not at all.") from error
-    except ssl.SSLCertVerificationError as error:
-        raise Garbled(f"Its certificate is not accepted: {error.verify_message}.") from error
-    except (http.client.IncompleteRead, http.client.RemoteDisconnected, ssl.SSLEOFError) as error:
-        raise Dropped("It closed the connection before its answer was whole.") from error
-    except ssl.SSLError as error:
-        raise Garbled(f"It does not speak TLS as it should ({error.reason}).") from error
-    except OSError as error:
-        raise Dropped(f"{type(error).__name__}: {error.strerror or error}.") from error
-    except (http.client.HTTPException, ValueError) as error:
-        raise Garbled(f"It does not speak HTTP ({type(error).__name__}).") from error
-
-
-def _connect(host: str, port: int, until: float) -> socket.socket:
-    """Connect to the first of the host's addresses that takes it."""
-    error: OSError = ConnectionError("its name has no address")
-    if host.endswith(".localhost"):  # RFC 6761: all of them are this machine, though not every resolver knows
-        host = "localhost"
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        connection = socket.socket(family, kind, protocol)
-        try:
-            connection.settimeout(_left(until))
-            connection.connect(address)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError as why:
-            connection.close()
-            error = why
-        else:
-            return connection
-    raise error
+def _close_all(idle: list[Connection], lock: threading.Lock) -> None:
+    with lock:
+        while idle:
+            idle.pop().end()
 
 
 def _tls() -> ssl.SSLContext:
     import httpx  # takes a tenth of a second to import; it knows where certificates are, and SSL_CERT_FILE
 
     return httpx.create_ssl_context()
-
-
-def _left(until: float) -> float:
-    left = until - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
-
-
-def _close_all(idle: list[_Connection], lock: threading.Lock) -> None:
-    with lock:
-        while idle:
-            idle.pop().end()
