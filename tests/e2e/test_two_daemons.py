@@ -14,7 +14,7 @@ import pytest
 
 from network.ipfs import KuboStore
 from network.kubo_node import KuboNode, new_network_key
-from protocol.cid import directory_cid
+from protocol.cid import directory_cid, parse_cid
 from protocol.state import RoundState
 from protocol.terms import Phase
 from protocol.types import Address, FederationId, address, bytes32
@@ -61,6 +61,7 @@ def test_the_demo_comes_to_the_same_as_on_one_disk(demo: tuple[dict[str, Any], P
     assert escrow["in"] == escrow["paid_clients"] + escrow["paid_auditors"] + escrow["returned"]
     assert escrow["paid_clients"] == sum(row["credited_ms"] for row in document["rounds"]) * 10**15 > 0
     assert not (directory / "store").exists(), "there was no other store"
+    assert any((directory / "ipfs" / "auditor").rglob("bafk*")), "the auditor keeps a copy of its own"
 
 
 def test_each_daemon_knew_nobody_but_the_other_and_had_all_content_from_it(demo: tuple[dict[str, Any], Path]) -> None:
@@ -181,7 +182,8 @@ def test_a_round_in_which_nodes_die(federation: Federation) -> None:
     assert settling.wait(PATIENCE_SECONDS) == 0, machine.log("acme")
     assert f"{federation.addresses['bob']} unavailable" in machine.log("acme")
     assert federation.verdicts() == {"alice": "accepted", "bob": "unavailable"}
-    assert machine.run("eve", "audit", "1", "--attest")["verdict"] == "match"
+    [audit] = machine.run("eve", "audit", "--follow", "--attest", "--rounds", "1")["audits"]
+    assert audit["verdict"] == "match"
     assert alice.wait(PATIENCE_SECONDS) == 0, machine.log("alice")
 
     # What comes too late changes nothing: not the verdict, not the pay.
@@ -197,4 +199,37 @@ def test_a_round_in_which_nodes_die(federation: Federation) -> None:
     for name, peers in {"acme": {"alice", "bob"}, "alice": {"acme"}, "bob": {"acme"}}.items():
         assert nodes[name].connected_peers() <= {nodes[peer].peer_id for peer in peers}
     assert nodes["acme"].received(nodes["alice"].peer_id) > 0
-    assert KuboStore(nodes["alice"].api_address).has_block(directory_cid(round_.base))
+    lost_pins_come_back(federation)
+
+
+def lost_pins_come_back(federation: Federation) -> None:
+    """acme's node loses every pin and all its content; `rondo pins --repair` brings it back from alice's, through which
+    eve has read, and on which she left the result that she derived."""
+    acme, node = federation.machine.people["acme"], federation.nodes["acme"]
+    settled = federation.round().settled
+    assert settled is not None
+    needed = {str(directory_cid(one)) for one in (settled.settlement.model, settled.settlement.report)}
+    assert needed <= pinned(node)
+    federation.nodes["bob"].stop()
+    node.run("pin", "rm", *pinned(node))
+    node.run("repo", "gc")
+    assert not any(KuboStore(node.api_address).has_block(parse_cid(one)) for one in needed)
+    before = node.received()
+
+    lost = acme.run("pins", expect=1)
+    assert not lost["complete"] and {pin["cid"] for pin in lost["pins"] if pin["fault"]}
+    assert node.received() == before, "showing fetches nothing"
+    mended = acme.run("pins", "--repair")
+    assert mended["complete"] and needed <= {pin["cid"] for pin in mended["pins"]}
+    assert needed <= pinned(node)
+    assert node.received(federation.nodes["alice"].peer_id) > before
+    node.run("repo", "gc")
+    again = acme.run("pins")
+    assert again["complete"] and [pin["standing"] for pin in again["pins"] if pin["cid"] in needed] == ["kept"] * 2
+    # What came back is enough for anybody: alice's node is down now, and acme's alone is asked.
+    federation.nodes["alice"].stop()
+    assert acme.run("audit", "1")["verdict"] == "match"
+
+
+def pinned(node: KuboNode) -> set[str]:
+    return set(node.run("pin", "ls", "--type=recursive", "--quiet").decode().split())
