@@ -40,6 +40,8 @@ def rondo(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedPro
         (["deploy", "--check", "0x12", "--rpc", "http://127.0.0.1:9"], 64, "0x12"),
         (["deploy", "--chain-id", "0"], 64, "--chain-id"),
         (["org", "status"], 78, "federation"),
+        (["pins"], 78, "federation"),
+        (["import", "absent.car"], 64, "absent.car"),
         (["keys", "address", "absent.json"], 77, "absent.json"),
     ],
 )
@@ -96,7 +98,21 @@ def test_a_wrong_passphrase_opens_nothing_and_is_not_repeated(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["org"], ["client"], ["keys"], ["audit"], ["deploy"], ["node"], ["demo"], ["org", "create"]]
+    "words",
+    [
+        [],
+        ["org"],
+        ["client"],
+        ["keys"],
+        ["audit"],
+        ["deploy"],
+        ["node"],
+        ["demo"],
+        ["org", "create"],
+        ["pins"],
+        ["export"],
+        ["import"],
+    ],
 )
 def test_every_command_has_help(words: list[str], tmp_path: Path) -> None:
     done = rondo(*words, "--help", cwd=tmp_path)
