@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from network.block_writer import BlockWriter
-from network.local_tree import import_path
+from network.local_tree import bytes_to_import, import_path
 from network.progress import OnProgress, silent
 from network.reader import Arrival, Reader
 from network.store import ContentStore
@@ -82,7 +82,8 @@ def publish_path(store: ContentStore, path: Path, on_progress: OnProgress = sile
         FileChanged: It was changed while it was read.
         StoreUnavailable: The store failed; what is already in it does no harm, and trying again completes it.
     """
-    total, done = _size_of(path), 0
+    _check_artifact(path)
+    total, done = bytes_to_import(path, hidden=True, follow=True), 0
     with store.lease():
         with BlockWriter(store) as writer:
 
@@ -120,18 +121,12 @@ def _content(arrivals: Generator[Arrival, None, None]) -> bytes:
     return out.getvalue()
 
 
-def _size_of(path: Path) -> int:
-    """Return the bytes of a file or directory; refuse what could not be fetched again, before anything of it is read."""
-    try:
-        if not path.is_dir():
-            return path.stat().st_size
-        below = sorted(path.iterdir())
-        import_directory({one.name: b"" for one in below}, lambda _: None)
-        for one in below:
-            if not one.is_file():
-                raise InvalidInput(f"{one} is no file.", "An artifact is a directory of files alone.", "Leave it out.")
-        return sum(one.stat().st_size for one in below)
-    except OSError as error:
-        raise InvalidInput(
-            f"{path} cannot be read.", f"{error.strerror}.", "Check that it exists and may be read."
-        ) from error
+def _check_artifact(path: Path) -> None:
+    """Refuse a directory that could not be fetched again as an artifact, before anything of it is read."""
+    if not path.is_dir():
+        return
+    below = sorted(path.iterdir())
+    import_directory({one.name: b"" for one in below}, lambda _: None)
+    for one in below:
+        if not one.is_file():
+            raise InvalidInput(f"{one} is no file.", "An artifact is a directory of files alone.", "Leave it out.")
