@@ -125,6 +125,9 @@ class TwoNodes:
 
     def of(self, name: str) -> str:
         """As `Stores`."""
+        if name == "auditor":
+            gateways = f"gateway:{self.organization.gateway_url},gateway:{self.clients.gateway_url}"
+            return f"dir:{self.directory / 'ipfs' / 'auditor'},{gateways}"
         return self.organization.store if name in ("organization", "demo") else self.clients.store
 
     def watch(self) -> None:

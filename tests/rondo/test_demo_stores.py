@@ -55,6 +55,7 @@ def give_both_ways(stores: TwoNodes) -> None:
 def test_all_is_well_where_each_had_all_from_the_other(stores: TwoNodes) -> None:
     assert stores.of("organization") == stores.organization.store != stores.clients.store
     assert stores.of("client-1") == stores.of("client-2") == stores.clients.store
+    assert stores.of("demo") == stores.organization.store
     give_both_ways(stores)
     stores.watch()
     document, problems = stores.conclude()
@@ -64,6 +65,19 @@ def test_all_is_well_where_each_had_all_from_the_other(stores: TwoNodes) -> None
     assert organization["received_bytes"] == organization["received_from_peer_bytes"] == len(b"an update")
     assert clients["received_bytes"] == clients["received_from_peer_bytes"] == len(b"a base model")
     assert organization["version"] == clients["version"] in stores.title
+
+
+@needs_ipfs
+def test_the_auditor_reads_both_nodes_through_their_gateways_and_writes_to_neither(stores: TwoNodes) -> None:
+    auditor = open_store(stores.of("auditor"))
+    for node, data in ((stores.organization, b"a report"), (stores.clients, b"an update")):
+        cid = publish_file(open_store(node.store), data)
+        assert fetch_file(auditor, cid, len(data)) == data
+    mine = publish_file(auditor, b"what the auditor derived")
+    assert fetch_file(auditor, mine, 100) == b"what the auditor derived"
+    for node in (stores.organization, stores.clients):
+        assert not open_store(node.store).has_block(mine)
+        assert node.received() == 0, "a gateway fetches nothing for a stranger"
 
 
 @needs_ipfs
