@@ -1,7 +1,7 @@
 """A process that works in a directory store for some time: ``python -m tests.network.store_actors ROLE SEED ROOT``.
 
 It says ``ready``, waits for a line with the seconds to work, repeats one turn of its role that long, and says how often
-it had which outcome, as JSON. Each turn asserts what its role may rely on.
+it had which outcome, as JSON. A file ``stop`` in ROOT ends it sooner. Each turn asserts what its role may rely on.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def main(role: str, seed: str, root: str) -> None:
     outcomes: Counter[str] = Counter()
     print("ready", flush=True)
     end = time.monotonic() + float(sys.stdin.readline())
-    while time.monotonic() < end:
+    while time.monotonic() < end and not (store.root / "stop").exists():
         outcomes[turn(store, choose)] += 1
     print(json.dumps(outcomes))
 
