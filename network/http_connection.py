@@ -145,10 +145,12 @@ class Body(io.RawIOBase):
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         with failures("its answer"):
-            count = self._response.readinto(buffer)
-            if not count and self._response.length:
+            view = memoryview(buffer)
+            data = self._response.read1(len(view))  # what has come already, and not as much as there is room for
+            if not data and self._response.length:
                 raise http.client.IncompleteRead(b"")
-        return count
+            view[: len(data)] = data
+        return len(data)
 
 
 @contextmanager

@@ -208,7 +208,7 @@ def is_no_http(request: BaseHTTPRequestHandler) -> None:
 
 def bomb(request: BaseHTTPRequestHandler) -> None:
     """A gigabyte of zeros in a megabyte, for whoever unpacks it."""
-    packed = gzip.compress(gzip.compress(bytes(1 << 20)) * 1024)
+    packed = gzip.compress(bytes(1 << 20)) * 1024  # members follow each other, which is one file
     says(200, packed, Content_Encoding="gzip", kind="application/vnd.ipld.raw")(request)
 
 
