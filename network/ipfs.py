@@ -113,12 +113,6 @@ class KuboStore:
         """
         for block in blocks:
             verify_block(block.cid, block.data, "the block to put")
-            if len(block.data) > MAX_BLOCK:
-                raise InvalidInput(
-                    f"Block {block.cid} has {len(block.data)} bytes.",
-                    f"IPFS carries {MAX_BLOCK}.",
-                    "Import it in chunks.",
-                )
         run: list[Block] = []
         for block in blocks:
             if block.cid.codec == DAG_PB and run:
