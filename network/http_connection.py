@@ -130,6 +130,13 @@ class Response(http.client.HTTPResponse):
 
     late_error = ""
 
+    def _read_next_chunk_size(self) -> int:
+        """Return the length of the next chunk; of a negative one ``http.client`` would read all that ever comes."""
+        size: int = super()._read_next_chunk_size()  # type: ignore[misc]
+        if size < 0:
+            raise http.client.HTTPException
+        return size
+
     def _read_and_discard_trailer(self) -> None:
         self.late_error = http.client.parse_headers(self.fp).get("X-Stream-Error", "")
 

@@ -172,6 +172,13 @@ def one_endless_chunk(request: BaseHTTPRequestHandler) -> None:
     _forever(request, bytes(CHUNK))
 
 
+def a_chunk_below_nothing(request: BaseHTTPRequestHandler) -> None:
+    """Says that a chunk has -1 bytes, which ``read`` takes for all that there is."""
+    _begin_chunks(request)
+    request.wfile.write(b"-1\r\n")
+    _forever(request, bytes(CHUNK))
+
+
 def never_ends_its_head(request: BaseHTTPRequestHandler) -> None:
     request.wfile.write(b"HTTP/1.1 200 OK\r\n")
     _forever(request, b"X-More: " + b"x" * 1000 + b"\r\n")

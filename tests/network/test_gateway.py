@@ -103,6 +103,14 @@ def test_an_endless_block_is_cut_off(name: str, mallory: HostileServer) -> None:
         source(mallory).get_block(ALICE.cid)
 
 
+def test_a_chunk_of_less_than_nothing_is_no_chunk(mallory: HostileServer) -> None:
+    mallory.answer = hostile_http.a_chunk_below_nothing
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(StoreUnavailable, match="does not speak HTTP"):
+        source(mallory, 3).get_block(ALICE.cid)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KB; read to its end it is millions
+
+
 def test_nothing_is_unpacked(mallory: HostileServer) -> None:
     mallory.answer = hostile_http.bomb
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
