@@ -63,7 +63,7 @@ class LayeredStore:
             try:
                 data = self._ask(index, cid, until)
             except (BlockMissing, BlockCorrupt, StoreUnavailable) as error:
-                answers.append((source, error))
+                answers.append((source, _forget_where(error)))
             else:
                 self._pass_on(Block(cid, data), answers)
                 return data
@@ -123,12 +123,13 @@ class LayeredStore:
         with self._lock:
             rests_until, error = self._resting.get(index, (0.0, None))
         if error is not None and time.monotonic() < rests_until:
-            raise error
+            raise StoreUnavailable(error.what, error.why, error.do)  # one of its own: several threads may raise it
         try:
             data = source.get_block(cid, self._share(source, index, until))
         except StoreUnavailable as why:
             with self._lock:
-                self._resting[index] = time.monotonic() + self._rest_seconds, why
+                said = StoreUnavailable(why.what, why.why, why.do)
+                self._resting[index] = time.monotonic() + self._rest_seconds, said
             raise
         with self._lock:
             self._resting.pop(index, None)
@@ -198,6 +199,12 @@ class LayeredStore:
             "These sources only give blocks.",
             "Name a directory or a Kubo node as well: store = 'dir:/path, gateway:https://…'.",
         )
+
+
+def _forget_where(error: ContentError) -> ContentError:
+    """Return ``error`` without its traceback, whose frames would hold the block that another source gives after it."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
 
 
 def _nobody(cid: Cid, answers: _Answers) -> BlockMissing | BlockCorrupt | StoreUnavailable:

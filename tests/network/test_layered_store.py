@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -184,6 +186,26 @@ def test_one_that_rests_is_no_answer() -> None:
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="kubo:a"):
             store.get_block(ALICE.cid)
+
+
+@pytest.mark.parametrize("first", [Network("kubo:a"), Network("kubo:a", down=True)])
+def test_what_was_given_is_not_remembered(first: Network) -> None:
+    """An error's traceback holds the frames that it went through, and what they found after it."""
+
+    class Fresh(GivesOnly):
+        def get_block(self, cid: Cid, seconds: float | None = None) -> bytes:
+            return bytearray(CHUNK)  # type: ignore[return-value] - new every time
+
+    store = LayeredStore([first, Fresh(MemoryStore())])
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            store.get_block(ALICE.cid)
+        assert tracemalloc.get_traced_memory()[0] < 2 * CHUNK
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 # Writing and keeping
