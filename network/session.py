@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from network.settings import Settings
+from protocol.errors import InvalidInput, SettingsError
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -45,10 +46,13 @@ def open_key(settings: Settings) -> LocalAccount:
 
 
 def open_content(settings: Settings) -> ContentStore:
-    """Open the configured content store. Raises: StoreUnavailable, SettingsError."""
+    """Open the configured content store. Raises: StoreUnavailable; SettingsError where the setting names none."""
     from network.store import open_store
 
-    return open_store(settings.store)
+    try:
+        return open_store(settings.store)
+    except InvalidInput as error:
+        raise SettingsError(f"The setting store is wrong: {error.what}", error.why, error.do) from error
 
 
 def _ask_passphrase() -> str:

@@ -53,7 +53,9 @@ class Settings(BaseSettings):
         confirmations: Blocks that reads stay behind the latest.
         token: Address of the ERC-20 token that a new federation pays with.
         federation: Id of the federation that commands are about.
-        store: Where artifacts are: ``dir:/path``, ``memory:`` or ``kubo:/ip4/…``.
+        store: Where artifacts are: ``dir:/path``, ``memory:``, ``kubo:/ip4/…``, ``gateway:https://…``, or several of them,
+            with commas between, in the order in which they are asked. What an API wants to know of who asks is a secret
+            and no setting: the variable RONDO_IPFS_AUTHORIZATION alone holds it.
         keystore: This role's key file.
         home: Directory of this role's own files.
         poll_seconds: How often a worker looks at the chain.

@@ -19,11 +19,13 @@ from network.directory_store import DirectoryStore
 from network.gateway import GatewaySource
 from network.layered_store import LayeredStore
 from network.memory_store import MemoryStore
+from network.session import open_content
+from network.settings import Settings
 from network.store import BlockSource, ContentStore, open_store
 from network.transfer import fetch, fetch_file, publish, publish_file
 from protocol.artifact import load_directory
 from protocol.cid import DAG_PB, MAX_BLOCK, RAW, Cid, block_cid, directory_cid
-from protocol.errors import BlockCorrupt, BlockMissing, InvalidInput, TooLarge
+from protocol.errors import BlockCorrupt, BlockMissing, InvalidInput, SettingsError, TooLarge
 from protocol.unixfs import CHUNK, Block, directory_digest, import_directory
 from tests.network import hostile_http
 from tests.network.kubo import IPFS, NO_IPFS, KuboNode
@@ -312,6 +314,27 @@ def test_what_came_once_is_there_when_its_source_is_gone(opened: Callable[[str],
 def test_refuses_other_urls(url: str) -> None:
     with pytest.raises(InvalidInput, match="names no content store"):
         open_store(url)
+
+
+@pytest.mark.parametrize(
+    ("setting", "part"),
+    [
+        ("dir:{0}/a, kubbo:/ip4/1.1.1.1/tcp/1", "kubbo:/ip4/1.1.1.1/tcp/1"),
+        ("dir:{0}/a, kubo:/ip4/1.1.1.1/udp/1", "/ip4/1.1.1.1/udp/1"),
+        ("memory:, gateway:ftp://gateway.example", "gateway:ftp://gateway.example"),
+        ("memory:,", "''"),
+    ],
+)
+def test_a_wrong_setting_is_named_by_its_wrong_part(setting: str, part: str, tmp_path: Path) -> None:
+    settings = Settings(store=setting.format(tmp_path))
+    with pytest.raises(SettingsError, match="The setting store is wrong") as caught:
+        open_content(settings)
+    assert part in caught.value.what
+    assert "dir:" not in caught.value.what
+
+
+def test_what_asks_kubo_is_no_setting() -> None:
+    assert not any("authorization" in name for name in Settings.model_fields)
 
 
 def test_urls_name_stores(tmp_path: Path) -> None:
