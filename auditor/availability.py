@@ -11,10 +11,11 @@ from network.probe import probe
 from network.store import ContentStore
 from protocol.state import RoundState
 from protocol.task import Task
-from protocol.types import Address, RoundId
+from protocol.types import Address, Digest, RoundId
 
-# One look is short, so that little is lost where the window ends during it; the worker looks at every pass.
-LOOK_SECONDS = 2.0
+# A look takes a quarter of what is left of the window, within these bounds: little is lost where the window ends during
+# it, and an update of gigabytes has the time that it takes. The worker looks at every pass.
+LOOK_SECONDS, MOST_LOOK_SECONDS = 2.0, 60.0
 
 
 class Availability:
@@ -35,7 +36,7 @@ class Availability:
             return frozenset()
 
     def watch(self, round_: RoundState, task: Task) -> None:
-        """Look once, briefly, for what is public by now, and record it.
+        """Look once, briefly, for what is public by now, and record it, also where the store fails for the rest.
 
         The chain's clock is read again after the look: bytes that came while it was under way, but after the window,
         are late like any others.
@@ -46,16 +47,25 @@ class Availability:
         if round_.training_closed_at is None:
             return
         window_ends = round_.training_closed_at + task.publication_seconds
-        if self._chain.now() >= window_ends:
+        left = window_ends - self._chain.now()
+        if left <= 0:
             return
         seen = self.fetched_in_time(round_.id)
         missing = {update.digest: update.client for update in round_.updates if update.client not in seen}
-        found = probe(self._store, missing, task.limits.update_bytes, LOOK_SECONDS)
-        if not found or self._chain.now() >= window_ends:
+        found: set[Digest] = set()
+        seconds = max(LOOK_SECONDS, min(left / 4, MOST_LOOK_SECONDS))
+        try:
+            probe(self._store, missing, task.limits.update_bytes, seconds, on_found=found.update)
+        finally:
+            self._record(round_.id, seen | {missing[digest] for digest in found}, seen, window_ends)
+
+    def _record(
+        self, round_id: RoundId, fetched: frozenset[Address], before: frozenset[Address], window_ends: int
+    ) -> None:
+        if fetched == before or self._chain.now() >= window_ends:
             return
         make_directory(self._home)
-        fetched = seen | {missing[digest] for digest in found}
-        write_atomic(self._file(round_.id), json.dumps(sorted(fetched)).encode())
+        write_atomic(self._file(round_id), json.dumps(sorted(fetched)).encode())
 
     def _file(self, round_id: RoundId) -> Path:
         return self._home / f"fetched-{round_id.hex()}.json"

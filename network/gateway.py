@@ -16,11 +16,19 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
-from network.http_wire import Answer, Garbled, TooLong, Wire
+from network.http_wire import Answer, Garbled, TooLong, TooSlow, Wire
 from network.retries import Again, GaveUp, persist
 from protocol.car import read_car_blocks, read_car_header
 from protocol.cid import MAX_BLOCK, Cid, verify_block
-from protocol.errors import BlockCorrupt, BlockMissing, InvalidInput, NotCanonical, StoreUnavailable, TooLarge
+from protocol.errors import (
+    BlockCorrupt,
+    BlockMissing,
+    InvalidInput,
+    NotCanonical,
+    SearchUnfinished,
+    StoreUnavailable,
+    TooLarge,
+)
 from protocol.unixfs import CHUNK, Block, child_cids
 
 RAW_TYPE = "application/vnd.ipld.raw"
@@ -50,7 +58,8 @@ class GatewaySource:
 
     Args:
         url: ``https://host[:port][/prefix]``, or with ``http``: what comes is verified either way.
-        find_seconds: How long it may look for a block before that counts as missing.
+        find_seconds: How long it may look for a block. One that has not answered by then may be looking still:
+            SearchUnfinished, and not that the block is missing.
         retry_seconds: How long one that drops connections or is busy is tried again.
 
     Raises:
@@ -183,7 +192,8 @@ class GatewaySource:
         except TooLong as error:
             raise BlockCorrupt(str(cid), self.name) from error
         except GaveUp as error:
-            raise self._unavailable(error.why, cid) from error
+            kind = SearchUnfinished if isinstance(error.__cause__, TooSlow) else StoreUnavailable
+            raise self._unavailable(error.why, cid, kind) from error
         except (_Refused, Garbled) as error:
             raise self._unavailable(str(error), cid) from error
 
@@ -227,9 +237,9 @@ class GatewaySource:
                 self._wires[scheme, netloc] = wire
         return wire
 
-    def _unavailable(self, why: str, cid: Cid) -> StoreUnavailable:
+    def _unavailable(self, why: str, cid: Cid, kind: type[StoreUnavailable] = StoreUnavailable) -> StoreUnavailable:
         words = "".join(letter if letter.isprintable() else " " for letter in why[:500])
-        return StoreUnavailable(f"{self.name} cannot be used for {cid}.", words, _DO)
+        return kind(f"{self.name} cannot be used for {cid}.", words, _DO)
 
 
 _DO = "Check that the URL is a trustless gateway's, or add another source."

@@ -44,20 +44,23 @@ class Connection:
         is_finished: Whether the other side will take no further request.
 
     Raises:
-        Dropped, TooSlow: There is no connection. Garbled: The other side's certificate or TLS is not accepted.
+        Dropped: There is no connection. Garbled: The other side's certificate or TLS is not accepted.
     """
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, until: float) -> None:
         self.until = until
-        with failures("the connection"):
-            self._socket = _connect(host, port, until)
-            if tls is not None:
-                try:
-                    self._socket.settimeout(_left(until))
-                    self._socket = tls.wrap_socket(self._socket, server_hostname=host)
-                except BaseException:
-                    self._socket.close()
-                    raise
+        try:
+            with failures("the connection"):
+                self._socket = _connect(host, port, until)
+                if tls is not None:
+                    try:
+                        self._socket.settimeout(_left(until))
+                        self._socket = tls.wrap_socket(self._socket, server_hostname=host)
+                    except BaseException:
+                        self._socket.close()
+                        raise
+        except TooSlow as error:  # who never took the call has not begun to look for anything
+            raise Dropped(error.why) from error
         self._client = http.client.HTTPConnection(host, port)
         self._client.response_class = Response
         self._client.sock = cast(socket.socket, self)

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from network.store import BlockSource, ContentStore, takes_blocks
 from protocol.cid import DAG_PB, Cid
-from protocol.errors import BlockCorrupt, BlockMissing, ContentError, StoreUnavailable
+from protocol.errors import BlockCorrupt, BlockMissing, ContentError, SearchUnfinished, StoreUnavailable
 from protocol.unixfs import Block, child_cids
 
 REST_SECONDS = 20.0  # for which a source that did not answer is not asked again: its retries would slow every block
@@ -124,12 +124,15 @@ class LayeredStore:
             rests_until, error = self._resting.get(index, (0.0, None))
         if error is not None and time.monotonic() < rests_until:
             raise StoreUnavailable(error.what, error.why, error.do)  # one of its own: several threads may raise it
+        share = self._share(source, index, until)
         try:
-            data = source.get_block(cid, self._share(source, index, until))
+            data = source.get_block(cid, share)
         except StoreUnavailable as why:
-            with self._lock:
-                said = StoreUnavailable(why.what, why.why, why.do)
-                self._resting[index] = time.monotonic() + self._rest_seconds, said
+            # Cut off by us it is not to blame: it may have the next block, though it looked too long for a withheld one.
+            if share is None or not isinstance(why, SearchUnfinished):
+                with self._lock:
+                    said = StoreUnavailable(why.what, why.why, why.do)
+                    self._resting[index] = time.monotonic() + self._rest_seconds, said
             raise
         with self._lock:
             self._resting.pop(index, None)
@@ -212,7 +215,10 @@ def _nobody(cid: Cid, answers: _Answers) -> BlockMissing | BlockCorrupt | StoreU
     said = "; ".join(f"{source.name}: {_short(error)}" for source, error in answers)
     definite = [error for _, error in answers if not isinstance(error, StoreUnavailable)]
     if not _is_decided(answers):
-        return StoreUnavailable(
+        kind = (
+            SearchUnfinished if any(isinstance(error, SearchUnfinished) for _, error in answers) else StoreUnavailable
+        )
+        return kind(
             f"Block {cid} cannot be looked for.", f"{said}.", "Mend one of these sources, or add one to `store`."
         )
     if any(isinstance(error, BlockCorrupt) for error in definite):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from network.store import BlockSource
 from protocol.cid import Cid, directory_cid
-from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing
+from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing, SearchUnfinished, StoreUnavailable
 from protocol.types import Digest
 from protocol.unixfs import CHUNK, Get, file_leaves, list_directory
 
@@ -25,6 +25,7 @@ def probe(
     *,
     patience: float = PATIENCE_SECONDS,
     workers: int = PROBE_WORKERS,
+    on_found: Callable[[set[Digest]], None] = lambda found: None,
 ) -> set[Digest]:
     """Return those of ``digests`` whose artifacts are public: they can be fetched whole, or what is there is refused.
 
@@ -36,12 +37,16 @@ def probe(
         seconds: When all looking ends, but for what one call to the store takes over its time; what is not found by
             then is not in the result. It ends sooner where every missing block was looked for with full patience.
         patience: Seconds that one block is looked for at most.
+        on_found: Told after each pass what it found, also before this raises: who is there is there.
 
     Raises:
         StoreUnavailable: The store does not answer, so nothing can be said about what is missing.
+        SearchUnfinished: The same, of one artifact at least; all others were looked for.
     """
     end = time.monotonic() + seconds
     found: set[Digest] = set()
+    failures: list[StoreUnavailable] = []
+    unsure: dict[Digest, SearchUnfinished] = {}  # the last look at them ended before the store had an answer
     waiting = list(dict.fromkeys(digests))
     rows = -(-len(waiting) // workers)
     length = min(1.0, seconds / 4 / max(rows, 1))  # so short that the first pass, of 2 * length a row, reaches them all
@@ -50,7 +55,15 @@ def probe(
 
             def look(digest: Digest, length: float = length) -> _Look:
                 until = min(end, time.monotonic() + 2 * length)
-                return _look(store, digest, limit, until, min(length, patience), patience)
+                unsure.pop(digest, None)
+                try:
+                    return _Look.UNFINISHED if failures else _look(store, digest, limit, until, length, patience)
+                except SearchUnfinished as error:
+                    unsure[digest] = error
+                    return _Look.MISSING if length >= patience else _Look.UNFINISHED
+                except StoreUnavailable as error:
+                    failures.append(error)
+                    return _Look.UNFINISHED
 
             try:
                 looks = dict(zip(waiting, pool.map(look, waiting), strict=True))
@@ -58,8 +71,13 @@ def probe(
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
             found |= {digest for digest, what in looks.items() if what is _Look.FOUND}
+            on_found(found)
+            if failures:
+                raise failures[0]
             waiting = [digest for digest, what in looks.items() if what is _Look.UNFINISHED]
             length *= 2
+    if unsure:
+        raise next(iter(unsure.values()))
     return found
 
 
@@ -72,7 +90,8 @@ class _Look(enum.Enum):
 
 
 def _look(store: BlockSource, digest: Digest, limit: int, until: float, search: float, patience: float) -> _Look:
-    """Fetch ``digest`` until the monotonic time ``until``, looking for each block ``search`` seconds."""
+    """Fetch ``digest`` until the monotonic time ``until``, looking for each block ``search`` or ``patience`` seconds."""
+    search = min(search, patience)
     patient = False  # whether the last block was looked for with full patience
 
     def get(cid: Cid) -> bytes:

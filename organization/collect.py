@@ -56,7 +56,7 @@ def collect(store: ContentStore, round_: RoundState, task: Task, now: int, have:
     else:
         seconds, patience = look_seconds(round_, window_ends, now), PATIENCE_SECONDS
     unseen = [update.digest for update in round_.updates if update.digest not in have]
-    have |= probe(store, unseen, task.limits.update_bytes, seconds, patience=patience)
+    have |= probe(store, unseen, task.limits.update_bytes, seconds, patience=patience, on_found=have.update)
     missing = frozenset(update.client for update in round_.updates if update.digest not in have)
     return Collection(missing, now, window_ends)
 

@@ -18,6 +18,7 @@
     │   ├── BlockCorrupt            65  the bytes are not those that the CID names
     │   ├── FileChanged             75  a file or directory changed while it was read
     │   └── StoreUnavailable        69
+    │       └── SearchUnfinished    69  a source was still looking when its time was over
     ├── ArtifactRefused             65  an artifact is not what it must be; ``rule`` names the rule
     │   └── (one class a rule, below)
     └── ArithmeticRefused           65  a bound that keeps a merge exact would be exceeded
@@ -134,6 +135,10 @@ class ContentError(RondoError):
 
 class StoreUnavailable(ContentError):
     """The store cannot be read or written."""
+
+
+class SearchUnfinished(StoreUnavailable):
+    """A source had not answered when the time it was given was over: it may be looking still, so others are not to blame it."""
 
 
 class BlockMissing(ContentError):

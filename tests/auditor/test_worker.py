@@ -18,7 +18,7 @@ from network.memory_store import MemoryStore
 from network.transfer import fetch, publish
 from processor.round import Derivation
 from protocol.cid import RAW, Cid, directory_cid
-from protocol.errors import BlockMissing, ChainUnavailable, RondoError, UnknownFederation
+from protocol.errors import BlockMissing, ChainUnavailable, RondoError, SearchUnfinished, UnknownFederation
 from protocol.merkle import leaf
 from protocol.report import encode_derived
 from protocol.state import State
@@ -155,6 +155,23 @@ def test_bytes_that_come_during_a_slow_look_are_late(stage: Stage, tmp_path: Pat
 
     Availability(worker._chain, SlowStore(), tmp_path / "0").watch(stage.state, stage.task)
     assert Availability(worker._chain, stage.store, tmp_path / "0").fetched_in_time(stage.round) == frozenset()
+
+
+def test_who_withholds_keeps_no_auditor_from_witnessing_the_others(stage: Stage, tmp_path: Path) -> None:
+    stage.submit(published=("alice",))
+
+    class Hanging(MemoryStore):
+        """A gateway that looks for what nobody has for longer than anybody waits."""
+
+        def get_block(self, cid: Cid, seconds: float | None = None) -> bytes:
+            if not stage.store.has_block(cid):
+                raise SearchUnfinished("still looking")
+            return stage.store.get_block(cid)
+
+    availability = Availability(stage.worker(0, tmp_path)._chain, Hanging(), tmp_path / "0")
+    with pytest.raises(SearchUnfinished):
+        availability.watch(stage.state, stage.task)
+    assert availability.fetched_in_time(stage.round) == {account("alice")}
 
 
 def test_a_round_that_cannot_be_derived_stops_no_other(stage: Stage, tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ from network.memory_store import MemoryStore
 from network.store import open_store
 from network.transfer import fetch, publish
 from protocol.cid import RAW, Cid, block_cid, directory_cid
-from protocol.errors import BlockCorrupt, BlockMissing, InvalidInput, StoreUnavailable
+from protocol.errors import BlockCorrupt, BlockMissing, InvalidInput, SearchUnfinished, StoreUnavailable
 from protocol.unixfs import CHUNK, Block, directory_digest, import_directory
 
 FILES = {"delta.safetensors": bytes(range(256)) * 10_000, "update.json": b"{}"}
+MALLORY = block_cid(RAW, b"what mallory withholds")
 ALICE = Block(block_cid(RAW, b"alice's update"), b"alice's update")
 
 
@@ -186,6 +187,26 @@ def test_one_that_rests_is_no_answer() -> None:
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match="kubo:a"):
             store.get_block(ALICE.cid)
+
+
+def test_one_that_was_cut_off_while_it_looked_does_not_rest() -> None:
+    class Hanging(GivesOnly):
+        def get_block(self, cid: Cid, seconds: float | None = None) -> bytes:
+            if not self.has_block(cid):
+                raise SearchUnfinished("gateway:b is looking still.")
+            return super().get_block(cid)
+
+    behind = MemoryStore()
+    behind.put_block(ALICE)
+    store = LayeredStore([MemoryStore(), Hanging(behind)], rest_seconds=60)
+    for _ in range(2):
+        with pytest.raises(SearchUnfinished, match=str(MALLORY)):
+            store.get_block(MALLORY, 0.1)
+    assert store.get_block(ALICE.cid, 0.1) == ALICE.data
+    with pytest.raises(SearchUnfinished):
+        store.get_block(MALLORY)  # it had all the time that it takes for itself
+    with pytest.raises(StoreUnavailable, match="looking still"):
+        store.get_block(block_cid(RAW, b"bob's update"), 0.1)
 
 
 @pytest.mark.parametrize("first", [Network("kubo:a"), Network("kubo:a", down=True)])

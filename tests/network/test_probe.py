@@ -18,7 +18,7 @@ from network.probe import probe
 from network.transfer import publish
 from protocol.cid import RAW, Cid, block_cid, directory_cid
 from protocol.dag_pb import Kind, Node, PbLink
-from protocol.errors import StoreUnavailable
+from protocol.errors import SearchUnfinished, StoreUnavailable
 from protocol.types import Digest
 from protocol.unixfs import CHUNK, Block, directory_digest, emit_node
 from tests.network.counting import CountingSource
@@ -164,3 +164,40 @@ def test_a_store_that_does_not_answer_is_said() -> None:
 
     with pytest.raises(StoreUnavailable), within(2):
         probe(Away(), withheld(100), 100, 60.0)
+
+
+class Hanging(MemoryStore):
+    """Has what it has at once, and of what it lacks it says nothing as long as anybody waits."""
+
+    def get_block(self, cid: Cid, seconds: float | None = None) -> bytes:
+        if not self.has_block(cid):
+            time.sleep(30.0 if seconds is None else seconds)
+            raise SearchUnfinished("still looking")
+        return super().get_block(cid)
+
+
+def test_who_withholds_from_a_source_that_hangs_hides_nobody_else() -> None:
+    store = Hanging()
+    there, found = publish(store, artifact(1)), set[Digest]()
+    with pytest.raises(SearchUnfinished), within(4):  # nothing can be said of the other one
+        probe(store, [*withheld(1), there], 100, 2.0, on_found=found.update)
+    assert found == {there}
+
+
+def test_a_source_that_hangs_is_asked_no_longer_than_patience() -> None:
+    with pytest.raises(SearchUnfinished), within(4):
+        probe(Hanging(), withheld(1), 100, 600.0, patience=0.5)
+
+
+def test_what_was_found_before_a_store_failed_is_told() -> None:
+    class Failing(MemoryStore):
+        def get_block(self, cid: Cid, seconds: float | None = None) -> bytes:
+            if not self.has_block(cid):
+                raise StoreUnavailable("away")
+            return super().get_block(cid)
+
+    store = Failing()
+    there, found = publish(store, artifact(1)), set[Digest]()
+    with pytest.raises(StoreUnavailable):
+        probe(store, [there, *withheld(1)], 100, 2.0, workers=1, on_found=found.update)
+    assert found == {there}
