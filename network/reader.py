@@ -21,6 +21,7 @@ from protocol.unixfs import CHUNK, Leaf, Link, file_leaves, list_directory, read
 WORKERS = 8  # leaves that are asked for at once
 WINDOW = 16  # leaves under way: some have come and wait to be taken, so that no worker waits for who takes them
 
+GRACE_SECONDS = 0.25  # for a source that keeps to its time to say what it found
 Arrival: TypeAlias = tuple[Leaf, bytes | None]
 
 
@@ -177,10 +178,10 @@ class _Flight:
         """Return the next leaf that comes, None where it cannot.
 
         Raises:
-            TimeoutError: Nothing came for ``seconds``, or they are 0.
+            TimeoutError: Nothing came for ``seconds`` and a little more, or they are 0.
             ArtifactRefused, OSError and all else but ContentError: As ``obtain``, at once.
         """
-        leaf, answer = self._crew.next(seconds)
+        leaf, answer = self._crew.next(seconds and seconds + GRACE_SECONDS)
         self._offsets.remove(leaf.offset)
         if isinstance(answer, ContentError):
             self._crew.drop()  # what no worker has begun is behind this one

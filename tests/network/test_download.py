@@ -393,6 +393,28 @@ def test_who_waits_for_another_waits_as_long_as_it_may(tmp_path: Path) -> None:
     slow.join()
 
 
+@pytest.mark.usefixtures("small")
+def test_who_waits_for_one_that_gets_nothing_does_it_itself(tmp_path: Path) -> None:
+    store = MemoryStore()
+    cid = put(store, content(1000))
+    nothing = CountingSource(store, withheld=leaves_of(store, cid), delays=dict.fromkeys(leaves_of(store, cid), 0.5))
+    errors: list[Exception] = []
+
+    def fail() -> None:
+        try:
+            download_file(nothing, cid, tmp_path / "model", limit=NO_LIMIT)
+        except BlockMissing as error:
+            errors.append(error)
+
+    first = threading.Thread(target=fail)
+    first.start()
+    while not nothing.leaves:
+        time.sleep(0.001)
+    assert download_file(store, cid, tmp_path / "model", limit=NO_LIMIT) == 1000
+    first.join()
+    assert errors and names(tmp_path) == {"model"}
+
+
 # What is fetched
 
 

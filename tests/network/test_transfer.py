@@ -115,6 +115,19 @@ def test_a_second_tree_of_the_same_files_is_refused() -> None:
             fetch(store, block_cid(DAG_PB, data).digest, NO_LIMIT)
 
 
+def test_a_store_that_verifies_nothing_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every store hashes what it gives; should one fail to, then importing the files again shows it."""
+    store = MemoryStore()
+    digest = publish(store, FILES)
+    wrong = directory_last_leaf(store, digest)
+    honest = store.get_block
+    monkeypatch.setattr(
+        store, "get_block", lambda cid, _=None: bytes(len(honest(cid))) if cid == wrong else honest(cid)
+    )
+    with pytest.raises(NotCanonical, match=str(directory_cid(digest))):
+        fetch(store, digest, NO_LIMIT)
+
+
 def file_of_two_levels(draw: st.DrawFn, store: MemoryStore) -> PbLink:
     """A file of at most three leaves of 4 bytes, honest or wrong in one way."""
     data = draw(st.binary(min_size=5, max_size=12))
