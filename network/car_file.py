@@ -21,7 +21,7 @@ from network.store import ContentStore
 from protocol.car import MAX_ROOTS, encode_car, read_car_blocks, read_car_header
 from protocol.cid import DAG_PB, RAW, Cid
 from protocol.errors import InvalidInput, NotCanonical, TooLarge
-from protocol.unixfs import Block, child_cids
+from protocol.unixfs import Block, child_cids, hides_links
 
 # Most blocks of a file, and bytes in its nodes, which are held in memory: 100,000 updates of a round have 400,000 blocks,
 # and nodes for a terabyte in leaves of 1 MiB have 50 MB.
@@ -72,10 +72,21 @@ def write_car(
 
 @dataclass(frozen=True, slots=True)
 class RootOutcome:
-    """A root of an imported file. ``missing`` is a block of its tree that is neither in the file nor in the store."""
+    """A root of an imported file.
+
+    Args:
+        missing: A block of its tree that is neither in the file nor in the store.
+        foreign: A node of its tree whose links, if it has any, are not of this profile, so nobody knows where they lead.
+    """
 
     cid: Cid
     missing: Cid | None = None
+    foreign: Cid | None = None
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its tree is here, as far as it goes, so that keeping it asks nobody for more."""
+        return self.missing is None and self.foreign is None
 
     @property
     def is_lacking(self) -> bool:
@@ -99,7 +110,8 @@ class Imported:
 def import_car(store: ContentStore, path: Path, *, limit: int, on_progress: OnProgress = silent) -> Imported:
     """Put the blocks of the CAR at ``path`` into ``store`` and keep the trees of its roots that are whole.
 
-    Importing a file again changes nothing, and completes what was interrupted. Trees that are not whole are not kept.
+    Importing a file again changes nothing, and completes what was interrupted. Trees that are not whole are not kept, nor
+    are those with a node in which an IPFS node could find links that are not of this profile: it would follow them.
 
     Args:
         limit: Most bytes in all blocks together.
@@ -124,7 +136,7 @@ def import_car(store: ContentStore, path: Path, *, limit: int, on_progress: OnPr
             with store.lease(*file.roots):
                 _put(store, stream, path, tree, lambda done: on_progress((size + done) // 2, size))
                 for outcome in tree.outcomes:
-                    if outcome.missing is None:
+                    if outcome.is_kept:
                         store.keep(outcome.cid)
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read.", f"{error.strerror or error}.", "Name a CAR file.") from error
@@ -174,11 +186,12 @@ class _Tree:
         self._file, self._store = file, store
         self._kept = store.kept()
         self._missing: dict[Cid, Cid | None] = {}  # by node: the first block below it that is nowhere
+        self._foreign: dict[Cid, Cid] = {}  # by node: the first one below it, or it itself, that hides links
         self._looked_up: dict[Cid, bool] = {}
         self._leaves: set[Cid] = set()  # those that were reached
         for root in file.roots:
             self._visit(root)
-        self.outcomes = tuple(RootOutcome(root, self._missing_at(root)) for root in file.roots)
+        self.outcomes = tuple(RootOutcome(root, self._missing_at(root), self._foreign.get(root)) for root in file.roots)
         self.stray = len(file.present) - len(self._leaves) - len(self._missing)
         if self.stray and len(file.roots) < MAX_ROOTS:
             reached = self._leaves | self._missing.keys()
@@ -203,13 +216,19 @@ class _Tree:
             if cid in self._missing or cid not in self._file.nodes:
                 stack.pop()
                 continue
-            children = dict.fromkeys(child_cids(Block(cid, self._file.nodes[cid])))
+            block = Block(cid, self._file.nodes[cid])
+            children = dict.fromkeys(child_cids(block))
             if cid not in entered:
                 entered.add(cid)
                 stack += [child for child in children if child in self._file.nodes and child not in self._missing]
             else:
                 gone = (self._missing_at(child) for child in children)
                 self._missing[cid] = next((one for one in gone if one is not None), None)
+                foreign = (
+                    [cid] if hides_links(block) else [self._foreign[one] for one in children if one in self._foreign]
+                )
+                if foreign:
+                    self._foreign[cid] = foreign[0]
                 self._leaves.update(child for child in children if self._is_leaf(child))
                 stack.pop()
         if self._is_leaf(root):

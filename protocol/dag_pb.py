@@ -112,6 +112,14 @@ def decode_node(block: bytes, most: int = MAX_LINKS) -> Node:
     return node
 
 
+def may_link(block: bytes) -> bool:
+    """Whether a lenient reader, such as an IPFS node, could find links in ``block``, in whatever form they are."""
+    try:
+        return any(number == 2 for number, _ in _fields(block, MAX_DIRECTORY_LINKS + 1))
+    except NotCanonical:
+        return True
+
+
 def _encode_link(link: PbLink) -> bytes:
     return _string(1, link.cid.to_bytes()) + _string(2, link.name.encode("utf-8")) + _number(3, link.total_size)
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from protocol.chunks import hashed_chunks
 from protocol.cid import DAG_PB, RAW, Cid, block_cid, verify_block
-from protocol.dag_pb import MAX_DIRECTORY_LINKS, Kind, Node, PbLink, decode_node, encode_node
+from protocol.dag_pb import MAX_DIRECTORY_LINKS, Kind, Node, PbLink, decode_node, encode_node, may_link
 from protocol.errors import InvalidInput, NotCanonical, TooLarge
 from protocol.types import Digest
 
@@ -160,6 +160,20 @@ def child_cids(block: Block) -> tuple[Cid, ...]:
         return tuple(link.cid for link in decode_node(block.data, MAX_DIRECTORY_LINKS).links)
     except NotCanonical:
         return ()
+
+
+def hides_links(block: Block) -> bool:
+    """Whether ``block`` may link to what ``child_cids`` does not see: it is a node, though none of this profile.
+
+    An IPFS node that pins it follows those links, however much lies behind them.
+    """
+    if block.cid.codec == RAW:
+        return False
+    try:
+        decode_node(block.data, MAX_DIRECTORY_LINKS)
+    except NotCanonical:
+        return may_link(block.data)
+    return False
 
 
 def list_directory(cid: Cid, get: Get, limit: int) -> dict[str, Link]:

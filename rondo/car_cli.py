@@ -99,18 +99,24 @@ def import_(
     roots = [
         {
             "cid": str(root.cid),
-            "kept": root.missing is None,
+            "kept": root.is_kept,
             "missing": None if root.missing is None else str(root.missing),
+            "foreign": None if root.foreign is None else str(root.foreign),
         }
         for root in done.roots
     ]
-    whole = sum(root.missing is None for root in done.roots)
+    whole = sum(root.is_kept for root in done.roots)
     lines = [f"{path}: {done.blocks} blocks, {done.bytes} bytes; {whole} of {len(roots)} roots are whole and kept"]
     if done.stray:
         lines.append(
             f"{done.stray} blocks had no room among the roots: `rondo pins --repair` keeps what is needed of them"
         )
     lines += [f"{root.cid} is not kept: block {root.missing} is not here" for root in done.roots if root.missing]
+    lines += [
+        f"{root.cid} is not kept: {root.foreign} is no node of the profile unixfs-v1-2025"
+        for root in done.roots
+        if root.foreign and not root.missing
+    ]
     Output(json_mode).result(
         {
             "file": str(path),

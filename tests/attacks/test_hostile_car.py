@@ -19,10 +19,10 @@ from network.car_file import import_car
 from network.memory_store import MemoryStore
 from protocol.car import encode_car, encode_car_header
 from protocol.cid import DAG_PB, RAW, Cid, block_cid
-from protocol.dag_pb import Kind, Node, PbLink, encode_node
+from protocol.dag_pb import Kind, Node, PbLink, encode_node, encode_symlink, may_link
 from protocol.errors import NotCanonical, TooLarge
 from protocol.types import Digest
-from protocol.unixfs import Block
+from protocol.unixfs import Block, child_cids
 
 LIMIT = 1 << 28
 
@@ -88,6 +88,29 @@ def test_a_tree_that_goes_on_in_the_network(path: Path) -> None:
     store = Quiet()
     done = import_car(store, car(path, [top], [top]), limit=LIMIT)
     assert done.roots[0].missing == terabytes and not store.kept()
+
+
+@pytest.mark.parametrize("above", [False, True])
+def test_links_that_only_a_lenient_reader_sees(above: bool, path: Path) -> None:
+    """A mode makes the node none of ours; Kubo, told to pin it, would follow its link all the same."""
+    honest = node(Cid(DAG_PB, Digest(b"\x01" * 32)))
+    hidden = honest.data.replace(b"\x08\x02", b"\x08\x02\x38\x01", 1)
+    at = hidden.rindex(b"\x08\x02") - 1  # the length of what has grown by two
+    hidden = hidden[:at] + bytes([hidden[at] + 2]) + hidden[at + 1 :]
+    foreign = Block(block_cid(DAG_PB, hidden), hidden)
+    assert may_link(hidden) and not child_cids(foreign)
+    top = node(foreign.cid) if above else foreign
+    store = Quiet()
+    done = import_car(store, car(path, [top], [foreign, top][: 1 + above]), limit=LIMIT)
+    assert done.roots[0].foreign == foreign.cid and not done.roots[0].is_lacking
+    assert foreign.cid in store.blocks and not store.kept()
+
+
+def test_a_symbolic_link_leads_nowhere(path: Path) -> None:
+    data = encode_symlink(b"/etc/passwd")
+    link, store = Block(block_cid(DAG_PB, data), data), Quiet()
+    import_car(store, car(path, [link], [link]), limit=LIMIT)
+    assert store.kept() == {link.cid}
 
 
 @pytest.mark.parametrize(

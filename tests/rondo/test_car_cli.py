@@ -108,7 +108,9 @@ def test_a_root_that_the_file_lacks_is_code_69_after_all_else_was_kept(acme: Acm
     (tmp_path / "bad.car").write_bytes(b"".join(encode_car([lacking], [])))
     result = CliRunner().invoke(app, ["import", "bad.car", "--json"])
     assert isinstance(result.exception, BlockMissing) and str(lacking) in str(result.exception)
-    assert json.loads(result.stdout)["roots"] == [{"cid": str(lacking), "kept": False, "missing": str(lacking)}]
+    assert json.loads(result.stdout)["roots"] == [
+        {"cid": str(lacking), "kept": False, "missing": str(lacking), "foreign": None}
+    ]
 
 
 # --- out and in ---
