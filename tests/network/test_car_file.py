@@ -21,7 +21,7 @@ from network.memory_store import MemoryStore
 from network.round_content import Found, Item, Missing, item_blocks, look_at, round_items
 from network.store import ContentStore
 from network.transfer import publish, publish_file
-from protocol.car import MAX_ROOTS, encode_car, encode_car_header, read_car_blocks, read_car_header
+from protocol.car import encode_car, encode_car_header, read_car_blocks, read_car_header
 from protocol.cid import DAG_PB, RAW, Cid, block_cid, directory_cid
 from protocol.errors import BlockCorrupt, BlockMissing, InvalidInput, NotCanonical, TooLarge
 from protocol.retention import Kind
@@ -211,17 +211,21 @@ def test_a_shared_node_is_put_before_both_that_link_to_it(tmp_path: Path) -> Non
     assert store.blocks == source.blocks
 
 
-def test_more_trees_than_a_car_names_are_put_and_left_to_be_kept_by_who_knows_them(tmp_path: Path) -> None:
+def test_more_trees_than_a_car_names_are_put_and_left_to_be_kept_by_who_knows_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = 20
+    monkeypatch.setattr("network.car_file.MAX_ROOTS", most)
     source = MemoryStore()
-    digests = [publish(source, {"a": b"%d" % number}) for number in range(MAX_ROOTS + 2)]
+    digests = [publish(source, {"a": b"%d" % number}) for number in range(most + 2)]
     items = [Item("update", directory_cid(digest), Kind.UPDATE, LIMIT, True) for digest in digests]
     seen: set[Cid] = set()
     blocks = [block for item in items for block in item_blocks(source, item, seen)]
-    path = car(tmp_path / "crowd.car", [item.cid for item in items[:MAX_ROOTS]], blocks)
+    path = car(tmp_path / "crowd.car", [item.cid for item in items[:most]], blocks)
     store = Watching()
     done = import_car(store, path, limit=LIMIT)
     assert done.stray == 4 and store.blocks == source.blocks
-    assert store.kept() == {item.cid for item in items[:MAX_ROOTS]}
+    assert store.kept() == {item.cid for item in items[:most]}
 
 
 # --- a round ---

@@ -55,7 +55,10 @@ def read(data: bytes) -> tuple[tuple[Cid, ...], list[Block]]:
 
 def cbor_head(major: int, value: int) -> bytes:
     """DAG-CBOR's shortest head of a major type (https://www.rfc-editor.org/rfc/rfc8949#section-3)."""
-    return bytes([major << 5 | value]) if value < 24 else bytes([major << 5 | 24, value])
+    if value < 24:
+        return bytes([major << 5 | value])
+    width = next(width for width in (1, 2, 4) if value < 256**width)
+    return bytes([major << 5 | 23 + width.bit_length()]) + value.to_bytes(width, "big")
 
 
 def header(roots: Sequence[bytes], version: bytes = b"\x01", array: bytes | None = None) -> bytes:
@@ -110,7 +113,8 @@ BODY = HEADER[1:]
         "a root without its prefix": HEADER.replace(b"\x58\x25\x00", b"\x58\x25\x01"),
         "a root of another tag": HEADER.replace(b"\xd8\x2a", b"\xd8\x2b"),
         "a root that is text": HEADER.replace(b"\x58\x25", b"\x78\x25"),
-        "256 roots": header([ROOT] * 256, array=b"\x99\x01\x00"),
+        "255 roots with a count of two bytes": header([ROOT] * 255, array=b"\x99\x00\xff"),
+        "more roots than any round has": header([ROOT] * (MAX_ROOTS + 1)),
         "a length in two bytes too many": b"\xba\x00" + BODY,
         "a length of 11 KiB": encode_varint(11 * 1024) + BODY,
         "a length of 2 GiB": encode_varint(2**31) + BODY,
@@ -182,8 +186,8 @@ def test_no_more_is_read_than_a_block_may_have() -> None:
 
 
 def test_writing_refuses_what_reading_would() -> None:
-    with pytest.raises(InvalidInput, match="256 roots"):
-        encode_car_header([ALICE.cid] * 256)
+    with pytest.raises(InvalidInput, match=f"{MAX_ROOTS + 1} roots"):
+        encode_car_header([ALICE.cid] * (MAX_ROOTS + 1))
     large = raw(bytes(MAX_BLOCK + 1))
     with pytest.raises(InvalidInput, match=str(large.cid)):
         write([large.cid], [large])
@@ -218,9 +222,9 @@ def test_a_changed_byte_is_refused_or_names_another_root(data: st.DataObject) ->
 # What is written and read
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 23, 24, 100, 254, 255])
+@pytest.mark.parametrize("count", [0, 1, 2, 23, 24, 100, 255, 256, 65_535, 65_536])
 def test_headers_are_the_specifications(count: int) -> None:
-    roots = [block_cid(RAW, bytes([number])) for number in range(count)]
+    roots = [block_cid(RAW, b"%d" % number) for number in range(count)]
     expected = header([root.to_bytes() for root in roots])
     assert encode_car_header(roots) == expected
     stream = io.BytesIO(expected + b"rest")
@@ -319,7 +323,7 @@ def test_this_kubo_writes_the_vectors(vector: dict[str, Any], tmp_path: Path, ip
 
 
 @needs_ipfs
-@pytest.mark.parametrize("count", [1, 23, 24, 255])
+@pytest.mark.parametrize("count", [1, 23, 24, 255, 256, 1000])
 def test_this_kubo_imports_ours(count: int, ipfs: IpfsCommand) -> None:
     leaves = [raw(f"{count}, {number}".encode()) for number in range(count)]
     car = write([leaf.cid for leaf in leaves], [*leaves, ALICE])
