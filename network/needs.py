@@ -7,7 +7,7 @@ the answer keep more, not less.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from network.artifact_tree import local_get
 from network.store import BlockSource
@@ -16,7 +16,7 @@ from protocol.cid import RAW, Cid, directory_cid
 from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing
 from protocol.model import MANIFEST, MAX_MANIFEST_BYTES
 from protocol.report import DERIVED, MAX_DERIVED_BYTES, MAX_REPORT_BYTES, decode_derived
-from protocol.retention import ROUNDS_KEPT, Mention, Reason, Verdicts, anchor_of, named, needed, verdicts_of
+from protocol.retention import ROUNDS_KEPT, Kind, Mention, Reason, Verdicts, anchor_of, named, needed, verdicts_of
 from protocol.state import FederationState, RoundState, State
 from protocol.task import MAX_ARTIFACT_BYTES, MAX_TASK_BYTES, Task, decode_task
 from protocol.types import Digest, FederationId, Hash, RoundId
@@ -56,6 +56,10 @@ class Needs:
     def named(self, state: State, federation: FederationState) -> dict[Cid, tuple[Mention, ...]]:
         """Return all that the log names of ``federation``, anchors included; raises StoreUnavailable."""
         return named(state, federation, self._known_anchors(state, federation))
+
+    def knows_anchors(self, needs: Mapping[Cid, Reason]) -> bool:
+        """Whether every model among ``needs``, which came from ``of``, could be read for the anchor that it names."""
+        return all(cid.digest in self._anchors for cid, reason in needs.items() if reason.kind is Kind.MODEL)
 
     def _task(self, digest: Digest) -> Task | None:
         if digest not in self._tasks:
@@ -106,7 +110,9 @@ class Needs:
             try:
                 manifest = self._file_of(model, MANIFEST, MAX_ARTIFACT_BYTES, MAX_MANIFEST_BYTES)
                 self._anchors[model] = anchor_of(manifest)
-            except _UNREADABLE:
+            except ArtifactRefused:
+                self._anchors[model] = None  # it is no model, so nobody trains from it
+            except (BlockMissing, BlockCorrupt):
                 return None
         return self._anchors[model]
 

@@ -102,8 +102,9 @@ class Keeper:
             for cid, found in self.needs.named(state, state.federations[id]).items():
                 mentions[cid] = mentions.get(cid, ()) + found
         kept = self._store.kept() & mentions.keys()
-        spare = kept - needed_by_all(self.needs.of_all(state)).keys() if kept else kept
-        return [self._spare(cid, mentions[cid], state) for cid in sorted(spare, key=str)]
+        wanted = needed_by_all(self.needs.of_all(state)) if kept else {}
+        are_known = self.needs.knows_anchors(wanted)
+        return [self._spare(cid, mentions[cid], state, are_known) for cid in sorted(kept - wanted.keys(), key=str)]
 
     def mend(
         self,
@@ -172,7 +173,10 @@ class Keeper:
             return _missing(cid, reason, error)
         return Pin(cid, reason.kind, Standing.KEPT if kept else Standing.UNPINNED, reason)
 
-    def _spare(self, cid: Cid, mentions: Sequence[Mention], state: State) -> Pin:
+    def _spare(self, cid: Cid, mentions: Sequence[Mention], state: State, anchors_are_known: bool) -> Pin:
+        if not anchors_are_known and any(mention.kind is Kind.ANCHOR for mention in mentions):
+            why = "a model that is needed is not here, and it may name this anchor"
+            return Pin(cid, Kind.ANCHOR, Standing.UNKNOWN, None, why)
         recognized = is_recognized(self._store, cid, mentions, state.federations)
         standing = Standing.RELEASABLE if recognized else Standing.UNKNOWN
         why = "" if recognized else "its content is not what the log calls it, or not here; it may be another's pin"

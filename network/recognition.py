@@ -19,7 +19,7 @@ from protocol.model import IMPORTANCE as MODEL_IMPORTANCE
 from protocol.report import DERIVED, STATEMENT
 from protocol.retention import Kind, Mention
 from protocol.task import MAX_ARTIFACT_BYTES, TASK
-from protocol.tensors import MAX_HEADER_BYTES
+from protocol.tensors import header_bytes, read_specs
 from protocol.types import FederationId, hex32
 from protocol.unixfs import CHUNK, Get, file_leaves, list_directory, read_file, read_leaf
 from protocol.update import DELTA, IMPORTANCE
@@ -59,7 +59,7 @@ def _is_a(kind: Kind, cid: Cid, get: Get, federations: Collection[FederationId])
     if kind is Kind.RECORD:
         return _names_one_of(federations, read_file(cid, get, CHUNK))
     if kind is Kind.ANCHOR:
-        return _begins_as_tensors(read_leaf(next(file_leaves(cid, get, MAX_ARTIFACT_BYTES)), get))
+        return _begins_as_tensors(cid, get)
     links = list_directory(cid, get, MAX_ARTIFACT_BYTES)
     always, ever = _FILES[kind]
     if not always <= links.keys() <= ever:
@@ -74,7 +74,15 @@ def _names_one_of(federations: Collection[FederationId], data: bytes) -> bool:
     return isinstance(value, dict) and value.get("federation") in {hex32(one) for one in federations}
 
 
-def _begins_as_tensors(data: bytes) -> bool:
-    """Whether ``data`` begins as a safetensors file: the header's length, and the header's own first byte."""
-    length = int.from_bytes(data[:8], "little")
-    return 2 <= length <= MAX_HEADER_BYTES and data[8:9] == b"{"
+def _begins_as_tensors(cid: Cid, get: Get) -> bool:
+    """Whether the file begins with a header as every weights file here has it (SPECIFICATION A4).
+
+    Those that other programs write have another order, or metadata: whoever names one of them as a model's anchor must
+    not make others let go of it.
+    """
+    data = b""
+    for leaf in file_leaves(cid, get, MAX_ARTIFACT_BYTES):
+        data += read_leaf(leaf, get)
+        if len(data) >= header_bytes(data):
+            break
+    return bool(read_specs(data))

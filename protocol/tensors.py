@@ -111,20 +111,32 @@ def loads(data: bytes) -> dict[str, Array]:
         WrongTensor: An unknown dtype, a bad name, too many dimensions. WrongField: The header has other fields.
         TooLarge: A header over 8 MiB, over 65,536 tensors.
     """
-    length = int.from_bytes(data[:8], "little")
-    _check_sizes(length, 0)
-    if len(data) < 8 + length:
-        raise _refusal("The file ends within its header.")
-    specs = _read_header(data[8 : 8 + length])
+    specs = read_specs(data)
     header, offsets = _header(specs)
-    if header != data[: 8 + length]:
-        raise _refusal("Offsets, order or padding are not those that its tensors have.")
     if len(data) != len(header) + sum(map(_byte_size, specs.values())):
         raise _refusal("It has fewer or more data than its tensors.")
     views = {name: _view(data, len(header) + offsets[name], specs[name]) for name in sorted(specs)}
     for name, view in views.items():
         _check_bool(name, view)
     return views
+
+
+def header_bytes(data: bytes) -> int:
+    """Return how long the header is at the beginning of a file whose first 8 bytes are ``data``; raises TooLarge."""
+    length = int.from_bytes(data[:8], "little")
+    _check_sizes(length, 0)
+    return 8 + length
+
+
+def read_specs(data: bytes) -> dict[str, Spec]:
+    """Return what the header says of each tensor, of a file that begins with ``data``; raises as ``loads``."""
+    length = header_bytes(data)
+    if len(data) < length:
+        raise _refusal("The file ends within its header.")
+    specs = _read_header(data[8:length])
+    if _header(specs)[0] != data[:length]:
+        raise _refusal("Offsets, order or padding are not those that its tensors have.")
+    return specs
 
 
 def _read_header(text: bytes) -> dict[str, Spec]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from network.directory_store import DirectoryStore
@@ -22,6 +23,7 @@ from protocol.cid import RAW, Cid, block_cid, directory_cid
 from protocol.errors import BlockMissing, StoreUnavailable
 from protocol.model import decode_model, weights_cid
 from protocol.retention import Kind
+from protocol.tensors import dumps
 from protocol.types import Digest
 from protocol.unixfs import Block
 from tests.network.kubo import IPFS, NO_IPFS, KuboNode
@@ -351,6 +353,37 @@ def test_the_anchor_is_kept_as_a_file_and_let_go_with_the_last_model_that_names_
     assert (standings[first], standings[second]) == (Standing.RELEASABLE, Standing.UNPINNED)
     gone = [pin.cid for pin in acme.keeper.release(acme.survey())]
     assert gone[0] == first and len(gone) > 1  # before the models that name it
+
+
+def test_an_anchor_stays_while_a_needed_model_that_may_name_it_is_not_here(tmp_path: Path) -> None:
+    store = MemoryStore()
+    acme = Acme(store, tmp_path, rounds_kept=0)
+    anchor = weights_cid(decode_model(fetch(store, acme.world.federation.head, 1 << 20)))
+    acme.round("alice", consolidate=True)
+    acme.round("alice")  # the head carries the anchor on, as the model before it did
+    acme.repair()
+    acme.world.ledger.advance(3600)
+    head = directory_cid(acme.world.federation.head)
+    acme.keeper = Keeper(store, 0)  # which has read nothing yet
+    lost = store.blocks.pop(head)
+    assert acme.standings()[anchor] is Standing.UNKNOWN and anchor not in acme.release()
+    store.blocks[head] = lost
+    assert {pin.standing for pin in acme.survey() if pin.cid == anchor} == {Standing.KEPT}
+
+
+def test_weights_of_other_programs_are_no_anchor() -> None:
+    """mallory's model names as its anchor what another application of this node has pinned."""
+    from network.recognition import is_recognized
+    from protocol.retention import Mention
+    from protocol.types import FederationId
+
+    federation, store = FederationId(b"\x11" * 32), MemoryStore()
+    header = b'{"__metadata__":{"format":"pt"},"w":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'
+    data = len(header).to_bytes(8, "little") + header + b"\x01"
+    theirs, ours = publish_file(store, data), publish_file(store, dumps({"w": np.ones(1, np.uint8)}))
+    mention = [Mention(Kind.ANCHOR, federation)]
+    assert is_recognized(store, ours, mention, {federation})
+    assert not is_recognized(store, theirs, mention, {federation})
 
 
 def test_a_revealed_record_is_recognized_by_its_federation(tmp_path: Path) -> None:
