@@ -284,6 +284,16 @@ FULL = """
     source = CountingSource(store)
     assert download_file(source, cid, place / "model", limit=1 << 30) == 6 << 20
     assert 3 <= source.leaves.total() <= 5, source.leaves
+    (place / "model").unlink()
+
+    disk, other = os.statvfs(place), place / "other"  # now the last write of all finds half of the room that it needs
+    other.write_bytes(bytes(disk.f_bavail * disk.f_frsize - (3 << 19)))
+    try:
+        download_file(store, parse_cid(sys.argv[4]), place / "small", limit=1 << 30)
+    except OSError as error:
+        assert error.errno == errno.ENOSPC, error
+    else:
+        raise AssertionError("it found room")
     """
 
 
@@ -297,10 +307,11 @@ def can_mount() -> bool:
 @pytest.mark.skipif(not can_mount(), reason="may not mount a small disk")
 def test_a_full_disk_is_said_and_room_lets_it_go_on(tmp_path: Path) -> None:
     _, cid = on_disk(tmp_path / "store", content(6 * MIB))
+    _, small = on_disk(tmp_path / "store", content(2 * MIB, 2))
     place = tmp_path / "disk"
     place.mkdir()
     mount = 'mount -t tmpfs -o size=8m tmpfs "$1" && shift && exec "$@"'
-    command = ["unshare", "-rm", "sh", "-c", mount, "sh", str(place), *run(FULL, tmp_path / "store", cid, place)]
+    command = ["unshare", "-rm", "sh", "-c", mount, "sh", str(place), *run(FULL, tmp_path / "store", cid, place, small)]
     subprocess.run(command, check=True, cwd=ROOT, env=ENVIRONMENT, timeout=60)
 
 
