@@ -53,7 +53,9 @@ class PartFile:
 
 
 def part_of(path: Path) -> Path:
-    """Return where what will be ``path`` is until it is whole."""
+    """Return where what will be ``path`` is until it is whole. Raises InvalidInput where ``path`` has no name of its own."""
+    if path.name in ("", ".."):
+        raise InvalidInput(f"{path} names no file.", "It is a folder that exists.", "Name what is to be in it.")
     return path.with_name(path.name + ".part")
 
 

@@ -117,7 +117,7 @@ def _open_source(url: str) -> BlockSource:
 
         return GatewaySource(rest)
     raise InvalidInput(
-        f"{url!r} names no content store.",
+        f"{url.rpartition('@')[2]!r} names no content store.",  # what stands before it may be a password
         "Unknown form.",
         "Use dir:/path, memory:, kubo:/ip4/127.0.0.1/tcp/5001 or gateway:https://host; commas between several.",
     )

@@ -34,7 +34,7 @@ def fetch(
     from protocol.cid import parse_cid
     from protocol.errors import TooLarge
 
-    wanted = parse_cid(cid)
+    wanted, part = parse_cid(cid), part_of(path)
     store = open_content(load_settings(config))
     try:
         with TransferProgress(path.name) as on_progress, store.lease(wanted):
@@ -42,8 +42,8 @@ def fetch(
     except TooLarge as error:
         raise TooLarge(error.what, error.why, "Allow more with --limit.") from error
     except BaseException:
-        if part_of(path).exists():
-            print(f"What came is kept in {part_of(path)}; the same command goes on from there.", file=sys.stderr)
+        if part.exists():
+            print(f"What came is kept in {part}; the same command goes on from there.", file=sys.stderr)
         raise
     Output(json_mode).result({"cid": cid, "path": str(path), "size": size})
 

@@ -333,6 +333,12 @@ def test_a_wrong_setting_is_named_by_its_wrong_part(setting: str, part: str, tmp
     assert "dir:" not in caught.value.what
 
 
+def test_a_password_in_what_is_no_store_is_not_repeated() -> None:
+    with pytest.raises(InvalidInput, match="host") as caught:
+        open_store("https://alice:secret@host")
+    assert "secret" not in str(caught.value)
+
+
 def test_what_asks_kubo_is_no_setting() -> None:
     assert not any("authorization" in name for name in Settings.model_fields)
 

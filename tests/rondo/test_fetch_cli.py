@@ -64,6 +64,12 @@ def test_wrong_words_have_a_code_and_an_explanation(words: list[str], code: int,
     assert not list(tmp_path.glob("out*"))
 
 
+@pytest.mark.parametrize("folder", [".", "/", ".."])
+def test_a_folder_is_no_name_for_what_is_fetched(folder: str, tmp_path: Path) -> None:
+    done = rondo("fetch", block_cid(RAW, b"x"), folder, cwd=tmp_path)
+    assert done.returncode == 64 and "names no file" in done.stderr
+
+
 def test_the_limit_is_named_with_how_to_raise_it(tmp_path: Path) -> None:
     root = publish_path(DirectoryStore(tmp_path / "store"), written(tmp_path / "file", 2 * CHUNK))
     done = rondo("fetch", root.cid, "out", "--limit", 2 * CHUNK - 1, cwd=tmp_path)
