@@ -5,7 +5,7 @@ the blocks before it link to. Whether it has a block itself: ``HEAD`` with ``Cac
 that serves its own store answers with 412, 404 or 200; one that does not know that word may search its network instead.
 
 A gateway is a stranger. It may send us on to another path, to a subdomain of its own (as gateways with one origin for each
-CID do), or from http to https, and nowhere else: not to machines that only we can reach.
+CID do), or from http to https, and nowhere else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""HTTP/1.1 to a server that may be hostile: no answer is larger, and no exchange longer, than its caller says.
+"""HTTP/1.1 to a server that may be hostile: no answer is larger, and no exchange longer (but for
+looking up its name), than its caller says.
 
 It stands on ``http.client`` of the standard library, with sockets that look at one clock for the whole exchange: a server
 that sends a byte a second, in its headers or between two chunks, gains no time by it. Bodies are taken as they are sent:

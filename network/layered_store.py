@@ -227,10 +227,14 @@ def _nobody(cid: Cid, answers: _Answers) -> BlockMissing | BlockCorrupt | StoreU
 
 
 def _is_decided(answers: _Answers) -> bool:
-    """Whether the answers say that nobody has the block, not only that those who might have it did not answer."""
+    """Whether the answers say that nobody has the block, not only that those who might have it did not answer.
+
+    Where sources search a network, one of them must have said so, and every node of one's own: a stranger's gateway may
+    not have searched at all, and while one's own node restarts nothing can be published either.
+    """
     asked = [pair for pair in answers if pair[0].searches] or answers
-    said = [error for _, error in asked if not isinstance(error, StoreUnavailable)]
-    return bool(said) and (any(source.searches for source, _ in asked) or len(said) == len(asked))
+    silent = [source for source, error in asked if isinstance(error, StoreUnavailable)]
+    return len(silent) < len(asked) and not any(takes_blocks(source) for source in silent)
 
 
 def _short(error: ContentError) -> str:

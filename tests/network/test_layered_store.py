@@ -90,12 +90,22 @@ def test_no_source_that_could_know_answers() -> None:
     assert "kubo:a cannot be used" in caught.value.why
 
 
-def test_a_dead_source_hides_no_other_ones_answer() -> None:
-    gone, there = Network("kubo:a", down=True), Network("gateway:b")
+def test_a_dead_gateway_hides_no_other_ones_answer() -> None:
+    gone, there = GivesOnly(Network(down=True)), Network("kubo:b")
     store = LayeredStore([gone, there])
     with pytest.raises(BlockMissing):
         store.get_block(ALICE.cid)
     there.put_block(ALICE)
+    assert store.get_block(ALICE.cid) == ALICE.data
+
+
+def test_a_gateway_makes_nothing_missing_while_ones_own_node_is_silent() -> None:
+    node, gateway = Network("kubo:a", down=True), MemoryStore()
+    store = LayeredStore([MemoryStore(), node, GivesOnly(gateway)])
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="kubo:a"):
+            store.get_block(ALICE.cid)
+    gateway.put_block(ALICE)
     assert store.get_block(ALICE.cid) == ALICE.data
 
 
