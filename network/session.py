@@ -65,9 +65,14 @@ def stop_on_signal() -> Callable[[], bool]:
     """Catch SIGINT and SIGTERM from now on; the returned function says whether one came.
 
     A worker that asks between steps ends cleanly, and one that is killed in the middle of a step starts again from the
-    chain: both are safe, this one is quieter.
+    chain: both are safe, this one is quieter. A second signal of the same kind ends the process at once.
     """
     received: list[int] = []
+
+    def receive(number: int, _frame: object) -> None:
+        received.append(number)
+        signal.signal(number, signal.SIG_DFL)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda signum, _frame: received.append(signum))
+        signal.signal(number, receive)
     return lambda: bool(received)
