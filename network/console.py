@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -44,8 +45,11 @@ class Output:
 
 
 def print_error(error: RondoError) -> None:
-    """Print what happened, why and what to do, on stderr, one line each."""
-    print(f"error: {error.what}", file=sys.stderr)
-    for label, text in (("why", error.why), ("do", error.do)):
-        if text:
-            print(f"  {label}: {text}", file=sys.stderr)
+    """Print what happened, why and what to do, on stderr, one line each; where it takes nothing, the exit code says it."""
+    try:
+        print(f"error: {error.what}", file=sys.stderr)
+        for label, text in (("why", error.why), ("do", error.do)):
+            if text:
+                print(f"  {label}: {text}", file=sys.stderr)
+    except OSError:  # a full disk under a log; Python would try again at the end, and exit with a code of its own
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

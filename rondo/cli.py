@@ -140,7 +140,7 @@ def main() -> NoReturn:
         code = app(standalone_mode=False, prog_name="rondo")
     except typer.TyperException as error:
         # Words that name no command have been answered with the help already.
-        print(f"error: {error.format_message() or 'A command is missing.'}\n  do: see rondo --help", file=sys.stderr)
+        print_error(RondoError(error.format_message() or "A command is missing.", "", "see rondo --help"))
         code = USAGE_EXIT
     except typer.Exit as stop:
         code = stop.exit_code

@@ -130,3 +130,16 @@ def test_the_operating_systems_no_is_an_error_of_its_own(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     done = rondo("digits", "file/below", cwd=tmp_path)
     assert done.returncode == 74 and "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(("words", "code"), [(["pins"], 78), (["cid"], 64)])
+def test_an_error_that_nobody_can_be_told_keeps_its_exit_code(words: list[str], code: int, tmp_path: Path) -> None:
+    # 1 would say "mismatch" or "something is missing" to who reads the codes of `rondo audit` and `rondo pins`.
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "rondo", *words]
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, stdin=subprocess.DEVNULL, stderr=full, check=False
+        )
+    assert done.returncode == code
