@@ -55,6 +55,7 @@ def put(
 ) -> None:
     """Put a file or an artifact directory into the configured store, keep it there, and print its CID.
 
+    It is that of `rondo cid -H --dereference-symlinks PATH`: names that begin with a dot go in, links are followed.
     In JSON, size is the bytes of all files, total_size those of all blocks (Tsize).
     """
     from network.console import Output
