@@ -111,7 +111,7 @@ def open_inside(folder: Path, name: str) -> Iterator[PartFile]:
 def _open_file(place: Path) -> int:
     try:
         handle = os.open(place, _FILE, 0o644)
-    except (IsADirectoryError, OSError) as error:
+    except OSError as error:
         if place.is_symlink() or place.is_dir():
             raise _foreign(place) from error
         raise

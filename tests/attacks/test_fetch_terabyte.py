@@ -19,7 +19,7 @@ from protocol.errors import ArtifactRefused, TooLarge
 from protocol.unixfs import CHUNK, Block
 from tests.attacks.hostile_node import HostileNode
 
-LIMIT = 512 * 1024 * 1024
+LIMIT = 512 * 1024 * 1024  # and a few seconds, so that a defect fills no disk
 GIB = 1024 * CHUNK
 
 
@@ -53,9 +53,9 @@ def test_a_file_of_a_terabyte(get: Callable[..., int], tmp_path: Path) -> None:
     cid = terabyte(node).cid
     with node.serve() as hostile:
         with pytest.raises(TooLarge, match=str(1024 * GIB)):
-            get(hostile, cid, tmp_path / "model", limit=LIMIT)
+            get(hostile, cid, tmp_path / "model", limit=LIMIT, seconds=5)
         with pytest.raises(TooLarge):
-            fetch_file(hostile, cid, LIMIT)
+            fetch_file(hostile, cid, LIMIT, seconds=5)
     assert leaves_asked(node) == 0 and not list(tmp_path.iterdir())
 
 
@@ -65,9 +65,9 @@ def test_an_artifact_of_a_terabyte(get: Callable[..., int], tmp_path: Path) -> N
     cid = directory(node, terabyte(node))
     with node.serve() as hostile:
         with pytest.raises(TooLarge, match=str(1024 * GIB)):
-            get(hostile, cid, tmp_path / "model", limit=LIMIT)
+            get(hostile, cid, tmp_path / "model", limit=LIMIT, seconds=5)
         with pytest.raises(TooLarge):
-            fetch(hostile, cid.digest, LIMIT)
+            fetch(hostile, cid.digest, LIMIT, seconds=5)
     assert leaves_asked(node) == 0 and not list(tmp_path.iterdir())
 
 
@@ -77,7 +77,7 @@ def test_a_terabyte_that_is_said_to_be_small(tmp_path: Path) -> None:
     small = PbLink(terabyte(node).cid, "", 100)
     cid = directory(node, small)
     with node.serve() as hostile, pytest.raises(TooLarge):
-        download(hostile, cid, tmp_path / "model", limit=LIMIT)
+        download(hostile, cid, tmp_path / "model", limit=LIMIT, seconds=5)
     assert leaves_asked(node) == 0
 
 
@@ -106,5 +106,5 @@ def test_a_tree_that_says_less_than_it_holds(tmp_path: Path) -> None:
     link = terabyte(node)
     lying = put(node, Node(Kind.FILE, (PbLink(link.cid, "", CHUNK),) * 2, (CHUNK, CHUNK)))
     with node.serve() as hostile, pytest.raises(ArtifactRefused):
-        download(hostile, lying.cid, tmp_path / "model", limit=LIMIT)
+        download(hostile, lying.cid, tmp_path / "model", limit=LIMIT, seconds=5)
     assert set(node.asked) == {str(lying.cid)}

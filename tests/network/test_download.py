@@ -479,6 +479,7 @@ def test_a_command_that_is_left_ends_although_the_source_hangs(tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell a process's memory")
 def test_400_mb_need_memory_for_a_few_blocks(tmp_path: Path) -> None:
     pattern = content(MIB)
     blocks: list[Block] = []
@@ -502,14 +503,13 @@ def test_400_mb_need_memory_for_a_few_blocks(tmp_path: Path) -> None:
     cid = import_file(Pattern(), emit).cid  # type: ignore[arg-type]
     store.put_blocks(blocks)
     script = """
-    import resource
-    def peak():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    def peak():  # of this program; ru_maxrss would be at least that of the process that started it
+        return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
     before = peak()
     assert download_file(DirectoryStore(Path(sys.argv[1])), parse_cid(sys.argv[2]), Path(sys.argv[3]), limit=1 << 30) == 400 << 20
     print(peak() - before)
     """
     command = run(script, tmp_path / "store", cid, tmp_path / "model")
     done = subprocess.run(command, check=True, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
-    assert int(done.stdout) < 60 * 1024  # KiB
+    assert 0 < int(done.stdout) < 60 * 1024  # KiB
     assert (tmp_path / "model").stat().st_size == 400 * MIB
