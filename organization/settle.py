@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -11,7 +12,8 @@ from network.progress import Watch, unwatched
 from network.store import ContentStore
 from network.transfer import fetch, publish
 from processor.round import Derivation, derive_round, facts
-from protocol.cid import directory_cid
+from protocol.cid import directory_cid, parse_cid
+from protocol.errors import BlockCorrupt, BlockMissing
 from protocol.model import Model, decode_model
 from protocol.replay import RoundState
 from protocol.report import Statement, derived_hash, encode_report
@@ -72,6 +74,7 @@ def prepare_settlement(
     )
     if derivation.model_files is not None:
         publish(store, derivation.model_files)
+        _keep_anchor(store, derivation.model)
     result = derivation.model or base
     statement = Statement(dict(evaluate(result)) if evaluate else {}, software_name())
     derived = derivation.derived
@@ -89,6 +92,16 @@ def prepare_settlement(
         rewards_total=derived.rewards_total,
     )
     return Prepared(settlement, derivation, statement)
+
+
+def _keep_anchor(store: ContentStore, model: Model | None) -> None:
+    """Keep the weights that the model's importance is anchored at: the base they were a file of may be let go.
+
+    One of an earlier round that is lost is no reason to lose the bond as well; `rondo pins` says so.
+    """
+    if model is not None and model.anchor is not None:
+        with contextlib.suppress(BlockMissing, BlockCorrupt):
+            store.keep(parse_cid(model.anchor))
 
 
 def software_name() -> str:

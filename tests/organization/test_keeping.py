@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from network.directory_store import DirectoryStore
 from network.garbage import collect_garbage
-from network.transfer import publish_file
+from network.transfer import fetch, publish_file
 from protocol.cid import directory_cid
-from protocol.errors import StoreUnavailable
+from protocol.errors import BlockMissing, StoreUnavailable
 from protocol.events import RoundSettled
+from protocol.model import decode_model, weights_cid
 from protocol.terms import Phase
 from tests.organization.world import World
 from tests.processor.factory import tiny_task
@@ -70,6 +71,37 @@ def test_the_anchor_outlives_the_model_that_it_was_a_part_of(tmp_path):
     assert not world.store.has_block(first)
     anchors = {cid for cid in world.store.kept() if cid.codec != 0x70}
     assert len(anchors) == 1 and world.store.has_block(anchors.pop())
+
+
+def consolidated(world):
+    """A round that consolidates, with an update, training closed, and its base's weights."""
+    round_id = world.launch(consolidate=True)
+    world.ledger.advance(10)
+    world.post("alice")
+    world.close_training()
+    return round_id, weights_cid(decode_model(fetch(world.store, world.round.base, 1 << 20)))
+
+
+def test_the_anchor_is_kept_with_the_settlement(tmp_path):
+    world = founded(tmp_path)
+    round_id, anchor = consolidated(world)
+    assert world.worker().settle(round_id)
+    assert anchor in world.store.kept()
+
+
+def test_an_anchor_that_is_lost_stops_no_settlement(tmp_path, monkeypatch):
+    world = founded(tmp_path)
+    round_id, anchor = consolidated(world)
+    keep = world.store.keep
+
+    def lost(cid):
+        if cid == anchor:
+            raise BlockMissing(str(cid))
+        keep(cid)
+
+    monkeypatch.setattr(world.store, "keep", lost)
+    assert world.worker().settle(round_id)
+    assert world.round.settled is not None and anchor not in world.store.kept()
 
 
 def test_a_pin_that_was_lost_comes_back_with_the_next_round(tmp_path):
