@@ -336,6 +336,8 @@ def test_the_anchor_is_kept_as_a_file_and_let_go_with_the_last_model_that_names_
 
     first = weights(acme.world.federation.head)
     acme.round("alice", consolidate=True)
+    assert acme.standings()[first] is Standing.KEPT
+    store.release(first)
     assert acme.standings()[first] is Standing.UNPINNED  # it is here as a part of the first model
     assert {pin.reason.text for pin in acme.survey() if pin.cid == first and pin.reason} == {"anchor of head model"}
     acme.repair()
