@@ -352,7 +352,7 @@ def test_the_anchor_is_kept_as_a_file_and_let_go_with_the_last_model_that_names_
     acme.round("alice", consolidate=True)
     acme.world.ledger.advance(3600)
     standings = acme.standings()
-    assert (standings[first], standings[second]) == (Standing.RELEASABLE, Standing.UNPINNED)
+    assert (standings[first], standings[second]) == (Standing.RELEASABLE, Standing.KEPT)
     gone = [pin.cid for pin in acme.keeper.release(acme.survey())]
     assert gone[0] == first and len(gone) > 1  # before the models that name it
 
