@@ -345,8 +345,9 @@ def test_kill_9_at_any_moment_costs_a_window_at_most(tmp_path: Path) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+            if (tmp_path / "model").exists():
+                break  # it was whole, and the process only had to end
             kills += 1
-            assert not (tmp_path / "model").exists()
     assert (tmp_path / "model").read_bytes() == data and kills >= 2
     assert names(tmp_path) == {"store", "notes", "model"}
     asked = Counter(name for name in notes.read_text().split() if name != str(cid))
