@@ -24,7 +24,7 @@ from network.files import aside_name, hold_lock, make_directory, sync_directory,
 from network.leases import Leases
 from network.store_faults import store_unavailable
 from network.verified_files import VerifiedFiles
-from protocol.cid import DAG_PB, MAX_BLOCK, RAW, Cid, parse_cid, verify_block
+from protocol.cid import DAG_PB, MAX_BLOCK, RAW, Cid, check_block_size, parse_cid, verify_block
 from protocol.errors import BlockCorrupt, BlockMissing, InvalidInput
 from protocol.unixfs import Block, child_cids
 
@@ -125,8 +125,7 @@ class DirectoryStore:
             StoreUnavailable: The disk is full or cannot be written; what was put whole stays, nothing else does.
         """
         for block in blocks:
-            if len(block.data) > MAX_BLOCK:
-                raise _too_large(block)
+            check_block_size(block.cid, block.data)
         asides: dict[Cid, Path] = {}
         try:
             with ThreadPoolExecutor(_WRITERS) as pool:
@@ -304,9 +303,3 @@ def _touch(path: Path) -> bool:
     except (FileNotFoundError, PermissionError):
         return False
     return True
-
-
-def _too_large(block: Block) -> InvalidInput:
-    return InvalidInput(
-        f"Block {block.cid} has {len(block.data)} bytes.", f"IPFS carries {MAX_BLOCK}.", "Import it in chunks."
-    )

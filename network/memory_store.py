@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from protocol.cid import MAX_BLOCK, Cid, verify_block
-from protocol.errors import BlockMissing, InvalidInput
+from protocol.cid import Cid, check_block_size, verify_block
+from protocol.errors import BlockMissing
 from protocol.unixfs import Block, child_cids
 
 _WHERE = "the store in memory"
@@ -45,9 +45,7 @@ class MemoryStore:
         """
         for block in blocks:
             verify_block(block.cid, block.data, "the block to put")
-            if len(block.data) > MAX_BLOCK:
-                size = f"Block {block.cid} has {len(block.data)} bytes."
-                raise InvalidInput(size, f"IPFS carries {MAX_BLOCK}.", "Import it in chunks.")
+            check_block_size(block.cid, block.data)
             self.blocks[block.cid] = bytes(block.data)
 
     def put_block(self, block: Block) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 from protocol.chunks import read_chunk
-from protocol.cid import MAX_BLOCK, Cid, cid_from_bytes, verify_block
+from protocol.cid import MAX_BLOCK, Cid, check_block_size, cid_from_bytes, verify_block
 from protocol.errors import InvalidInput, NotCanonical
 from protocol.unixfs import Block
 from protocol.varint import encode_varint
@@ -45,10 +45,7 @@ def encode_car_block(block: Block) -> bytes:
     Raises:
         InvalidInput: It has more than 2 MiB, which nobody would read.
     """
-    if len(block.data) > MAX_BLOCK:
-        raise InvalidInput(
-            f"Block {block.cid} has {len(block.data)} bytes.", f"IPFS carries {MAX_BLOCK}.", "Import it in chunks."
-        )
+    check_block_size(block.cid, block.data)
     return encode_varint(_CID_BYTES + len(block.data)) + block.cid.to_bytes()
 
 

@@ -110,3 +110,13 @@ def verify_block(cid: Cid, data: bytes, where: str = "the content store") -> Non
     """
     if hashlib.sha256(data).digest() != cid.digest:
         raise BlockCorrupt(str(cid), where)
+
+
+def check_block_size(cid: Cid, data: bytes) -> None:
+    """Check that ``data``, the block ``cid``, is no larger than IPFS nodes carry (2 MiB).
+
+    Raises:
+        InvalidInput: It is.
+    """
+    if len(data) > MAX_BLOCK:
+        raise InvalidInput(f"Block {cid} has {len(data)} bytes.", f"IPFS carries {MAX_BLOCK}.", "Import it in chunks.")
