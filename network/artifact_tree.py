@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from network.store import BlockSource
-from protocol.cid import Cid
+from protocol.cid import Cid, directory_cid
 from protocol.errors import BlockMissing
 from protocol.retention import Kind
-from protocol.unixfs import CHUNK, Get, Leaf, file_leaves, list_directory
+from protocol.types import Digest
+from protocol.unixfs import CHUNK, Get, Leaf, file_leaves, list_directory, read_file
 
 
 def artifact_leaves(cid: Cid, kind: Kind, limit: int, get: Get) -> Iterator[Leaf]:
@@ -38,6 +39,22 @@ def local_get(source: BlockSource) -> Get:
         return source.get_block(cid)
 
     return get
+
+
+def artifact_file(digest: Digest, name: str, get: Get, directory_limit: int, limit: int) -> bytes:
+    """Return the file ``name`` of the artifact ``digest``, and fetch nothing of its other files but their top nodes.
+
+    Args:
+        directory_limit: Content bytes that all files have at most. limit: Those of this one.
+
+    Raises:
+        BlockMissing: From ``get``; also where the artifact has no such file. BlockCorrupt, StoreUnavailable: From ``get``.
+        TooLarge, NotCanonical: As ``protocol.unixfs.list_directory`` and ``read_file``.
+    """
+    links = list_directory(directory_cid(digest), get, directory_limit)
+    if name not in links:
+        raise BlockMissing(str(directory_cid(digest)))
+    return read_file(links[name].cid, get, limit)
 
 
 def check_local(source: BlockSource, cid: Cid, kind: Kind, limit: int) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 
-from network.artifact_tree import local_get
+from network.artifact_tree import artifact_file, local_get
 from network.store import BlockSource
 from protocol.artifact import load_directory
-from protocol.cid import RAW, Cid, directory_cid
+from protocol.cid import RAW, Cid
 from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing
 from protocol.model import MANIFEST, MAX_MANIFEST_BYTES
 from protocol.report import DERIVED, MAX_DERIVED_BYTES, MAX_REPORT_BYTES, decode_derived
@@ -20,7 +20,7 @@ from protocol.retention import ROUNDS_KEPT, Kind, Mention, Reason, Verdicts, anc
 from protocol.state import FederationState, RoundState, State
 from protocol.task import MAX_ARTIFACT_BYTES, MAX_TASK_BYTES, Task, decode_task
 from protocol.types import Digest, FederationId, Hash, RoundId
-from protocol.unixfs import CHUNK, list_directory, read_file
+from protocol.unixfs import CHUNK, read_file
 
 _UNREADABLE = (BlockMissing, BlockCorrupt, ArtifactRefused)
 
@@ -96,7 +96,7 @@ class Needs:
 
     def _reported(self, round_: RoundState, deciding: Hash) -> bytes:
         assert round_.settled is not None  # noqa: S101 - the caller's condition; tells the type checker
-        return self._file_of(round_.settled.settlement.report, DERIVED, MAX_REPORT_BYTES, MAX_DERIVED_BYTES)
+        return artifact_file(round_.settled.settlement.report, DERIVED, self._get, MAX_REPORT_BYTES, MAX_DERIVED_BYTES)
 
     def _revealed(self, round_: RoundState, deciding: Hash) -> bytes:
         return read_file(Cid(RAW, Digest(deciding)), self._get, CHUNK)
@@ -108,20 +108,13 @@ class Needs:
     def _anchor(self, model: Digest) -> Cid | None:
         if model not in self._anchors:
             try:
-                manifest = self._file_of(model, MANIFEST, MAX_ARTIFACT_BYTES, MAX_MANIFEST_BYTES)
+                manifest = artifact_file(model, MANIFEST, self._get, MAX_ARTIFACT_BYTES, MAX_MANIFEST_BYTES)
                 self._anchors[model] = anchor_of(manifest)
             except ArtifactRefused:
                 self._anchors[model] = None  # it is no model, so nobody trains from it
             except (BlockMissing, BlockCorrupt):
                 return None
         return self._anchors[model]
-
-    def _file_of(self, digest: Digest, name: str, directory_limit: int, limit: int) -> bytes:
-        """Read one file of an artifact; raises ArtifactRefused, BlockMissing, BlockCorrupt, StoreUnavailable."""
-        links = list_directory(directory_cid(digest), self._get, directory_limit)
-        if name not in links:
-            raise BlockMissing(str(directory_cid(digest)), self._source.name)
-        return read_file(links[name].cid, self._get, limit)
 
 
 def _models(state: State, federation: FederationState) -> Iterable[Digest]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from network.artifact_tree import artifact_leaves
+from network.artifact_tree import artifact_file, artifact_leaves
 from network.store import BlockSource
 from protocol.artifact import load_directory
 from protocol.cid import RAW, Cid, directory_cid
@@ -17,7 +17,7 @@ from protocol.retention import Kind, anchor_of
 from protocol.state import RoundState, State
 from protocol.task import MAX_TASK_BYTES, Task, decode_task
 from protocol.types import Address, Digest
-from protocol.unixfs import CHUNK, Block, Get, list_directory, read_file, read_leaf
+from protocol.unixfs import CHUNK, Block, read_leaf
 
 _GONE = (BlockMissing, BlockCorrupt)
 
@@ -152,19 +152,12 @@ def item_blocks(source: BlockSource, item: Item, seen: set[Cid]) -> Iterator[Blo
 
 def _anchor(source: BlockSource, base: Digest, task: Task) -> Cid | None:
     with suppress(ArtifactRefused, *_GONE):
-        return anchor_of(_file_of(base, MANIFEST, source.get_block, task.limits.model_bytes, MAX_MANIFEST_BYTES))
+        return anchor_of(artifact_file(base, MANIFEST, source.get_block, task.limits.model_bytes, MAX_MANIFEST_BYTES))
     return None
 
 
 def _unavailable(source: BlockSource, report: Digest) -> frozenset[Address]:
     with suppress(ArtifactRefused, *_GONE):
-        data = _file_of(report, DERIVED, source.get_block, MAX_REPORT_BYTES, MAX_DERIVED_BYTES)
+        data = artifact_file(report, DERIVED, source.get_block, MAX_REPORT_BYTES, MAX_DERIVED_BYTES)
         return frozenset(one.client for one in decode_derived(data).updates if one.verdict == "unavailable")
     return frozenset()
-
-
-def _file_of(digest: Digest, name: str, get: Get, directory_limit: int, limit: int) -> bytes:
-    links = list_directory(directory_cid(digest), get, directory_limit)
-    if name not in links:
-        raise BlockMissing(str(directory_cid(digest)))
-    return read_file(links[name].cid, get, limit)
