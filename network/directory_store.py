@@ -26,7 +26,7 @@ from network.store_faults import store_unavailable
 from network.verified_files import VerifiedFiles
 from protocol.cid import DAG_PB, MAX_BLOCK, RAW, Cid, check_block_size, parse_cid, verify_block
 from protocol.errors import BlockCorrupt, BlockMissing, InvalidInput
-from protocol.unixfs import Block, child_cids
+from protocol.unixfs import Block, child_cids, walk_tree
 
 _STALE_SECONDS = 86_400
 _WRITERS = 4  # threads that hash and write side by side: an fsync waits for the disk, and disks like to have several
@@ -185,13 +185,8 @@ class DirectoryStore:
 
     def _check_tree(self, root: Cid) -> None:
         """Look at every block of the tree once, however often it is linked."""
-        waiting, seen = [root], {root}
-        while waiting:
-            cid = waiting.pop()
-            children = self._children(cid)
-            new = [child for child in dict.fromkeys(children) if child not in seen]
-            seen.update(new)
-            waiting += reversed(new)
+        for _ in walk_tree(root, self._children):
+            pass
 
     def _children(self, cid: Cid) -> tuple[Cid, ...]:
         try:

@@ -16,7 +16,7 @@ from typing import NoReturn
 from network.store import BlockSource, ContentStore, takes_blocks
 from protocol.cid import DAG_PB, Cid
 from protocol.errors import BlockCorrupt, BlockMissing, ContentError, SearchUnfinished, StoreUnavailable
-from protocol.unixfs import Block, child_cids
+from protocol.unixfs import Block, child_cids, walk_tree
 
 REST_SECONDS = 20.0  # for which a source that did not answer is not asked again: its retries would slow every block
 _LEAST_SECONDS = 0.05  # what the last source is given, however long those before it took
@@ -165,21 +165,17 @@ class LayeredStore:
 
     def _complete(self, store: ContentStore, root: Cid) -> None:
         """Put into ``store`` what it lacks of the tree, nodes after what they link to."""
-        waiting, seen = [root], {root}
-        nodes: list[Block] = []
-        while waiting:
-            cid = waiting.pop()
-            if cid.codec != DAG_PB and store.has_block(cid):
-                continue
-            block = Block(cid, self.get_block(cid))
+        nodes: dict[Cid, Block] = {}
+
+        def children(cid: Cid) -> tuple[Cid, ...]:
+            return child_cids(nodes[cid]) if cid in nodes else ()
+
+        for cid in walk_tree(root, children):
             if cid.codec == DAG_PB:
-                nodes.append(block)
-                children = [child for child in dict.fromkeys(child_cids(block)) if child not in seen]
-                seen.update(children)
-                waiting += children
-            else:
-                store.put_block(block)
-        for node in reversed(nodes):
+                nodes[cid] = Block(cid, self.get_block(cid))
+            elif not store.has_block(cid):
+                store.put_block(Block(cid, self.get_block(cid)))
+        for node in reversed(nodes.values()):
             if not store.has_block(node.cid):
                 store.put_block(node)
 

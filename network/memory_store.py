@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from protocol.cid import Cid, check_block_size, verify_block
 from protocol.errors import BlockMissing
-from protocol.unixfs import Block, child_cids
+from protocol.unixfs import Block, child_cids, walk_tree
 
 _WHERE = "the store in memory"
 
@@ -62,12 +62,8 @@ class MemoryStore:
         Raises:
             BlockMissing: A block of its tree was never put.
         """
-        waiting, seen = [cid], {cid}
-        while waiting:
-            one = waiting.pop()
-            children = set(child_cids(Block(one, self.get_block(one)))) - seen
-            waiting += children
-            seen |= children
+        for _ in walk_tree(cid, lambda one: child_cids(Block(one, self.get_block(one)))):
+            pass
         self._kept.add(cid)
 
     def release(self, cid: Cid) -> None:

@@ -11,7 +11,7 @@ level is full. So the size of a file alone decides the shape of its tree, which 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -160,6 +160,20 @@ def child_cids(block: Block) -> tuple[Cid, ...]:
         return tuple(link.cid for link in decode_node(block.data, MAX_DIRECTORY_LINKS).links)
     except NotCanonical:
         return ()
+
+
+def walk_tree(root: Cid, children: Callable[[Cid], Iterable[Cid]]) -> Iterator[Cid]:
+    """Yield ``root`` and all below it, each once however often it is linked, parents before children and those in order.
+
+    It neither recurses nor loops, whatever is linked to what. ``children`` is asked for a CID's after that was yielded.
+    """
+    waiting, seen = [root], {root}
+    while waiting:
+        cid = waiting.pop()
+        yield cid
+        new = [child for child in dict.fromkeys(children(cid)) if child not in seen]
+        seen.update(new)
+        waiting += reversed(new)
 
 
 def hides_links(block: Block) -> bool:
