@@ -58,7 +58,9 @@ def build_update(
         importance=importance,
         importance_exponents=exponents,
     )
-    check_update(update, base=base, delta_type=task.delta_type, consolidate=round_.terms.consolidate)
+    check_update(
+        update, base=base, delta_type=task.delta_type, importance=task.needs_importance(round_.terms.consolidate)
+    )
     files = encode_update(update)
     size = sum(map(len, files.values()))
     if size > task.limits.update_bytes:

@@ -1,71 +1,81 @@
-"""What every merge rule returns, how it becomes a model's mantissas, and its digest."""
+"""What a merge makes of one span: an exact fraction a coordinate, its digest, and after one rounding the new mantissas."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protocol.fixed_point import round_half_even_div, saturate
-from protocol.model import MANTISSA_LIMIT, Model
+from protocol.grid import MANTISSA_LIMIT
 from protocol.types import Hash
 
-BLOCK = 1 << 17  # coordinates in one step: 1 MiB of int64, so that temporaries stay in the cache
+LARGEST_STEP = 2 * MANTISSA_LIMIT  # a larger change saturates whatever it is added to
 
 
-@dataclass(frozen=True)
-class Merged:
-    """The change of every trainable and statistic tensor as an exact fraction, before the one rounding.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The change in one span as an exact fraction, before the one rounding, in grid steps (2^E).
 
     Args:
-        numerators: int64, the tensor's shape, in grid steps (2^E) times the denominator.
-        denominators: Positive, below 2^63, one a tensor.
+        numerators: int64 of shape (coordinates,).
+        denominator: Positive and below 2^63: one for all, or an int64 array of the numerators' shape.
     """
 
-    numerators: Mapping[str, NDArray[np.int64]]
-    denominators: Mapping[str, int]
+    numerators: NDArray[np.int64]
+    denominator: int | NDArray[np.int64]
+
+    def rounded(self) -> NDArray[np.int64]:
+        """Return the change in whole steps, ties to even, clipped at ±2^25, beyond which any mantissa saturates."""
+        return saturate(round_half_even_div(self.numerators, self.denominator), LARGEST_STEP)[0]
+
+    def digest(self) -> bytes:
+        """Return the sha-256 of denominators (uint64) and numerators (int64), little-endian."""
+        hasher = hashlib.sha256(np.asarray(self.denominator, dtype="<u8").tobytes())
+        hasher.update(np.ascontiguousarray(self.numerators, dtype="<i8").data)
+        return hasher.digest()
 
 
-def merge_digest(merged: Merged | None) -> Hash:
+def join(parts: list[Part]) -> Part:
+    """Return the parts of consecutive blocks as one."""
+    if len(parts) == 1:
+        return parts[0]
+    numerators = np.concatenate([part.numerators for part in parts])
+    first = parts[0].denominator
+    if isinstance(first, int) and all(isinstance(p.denominator, int) and p.denominator == first for p in parts):
+        return Part(numerators, first)
+    wide = [np.broadcast_to(np.asarray(part.denominator, np.int64), part.numerators.shape) for part in parts]
+    return Part(numerators, np.concatenate(wide))
+
+
+def merge_digest(digests: Mapping[str, Iterable[bytes]] | None) -> Hash:
     """Return the sha-256 that an attestation's witness is made of; ``None``, nothing merged, is sha-256 of nothing.
 
-    Over the tensors in name order: name (ASCII), denominator (uint64, little-endian), numerators (int64,
-    little-endian, C order).
+    Over the merged tensors in name order: name (ASCII), then the digest of each of its spans (processor.blocks.CHUNK
+    coordinates, the last may be shorter), so that machines that share the work send 32 bytes a span.
+
+    Args:
+        digests: Those of each tensor's parts, in order.
     """
     hasher = hashlib.sha256()
-    if merged is not None:
-        for name, numerators in sorted(merged.numerators.items()):
-            hasher.update(name.encode("ascii"))
-            hasher.update(merged.denominators[name].to_bytes(8, "little"))
-            hasher.update(np.ascontiguousarray(numerators, dtype="<i8").data)
+    for name, parts in sorted((digests or {}).items()):
+        hasher.update(name.encode("ascii"))
+        for digest in parts:
+            hasher.update(digest)
     return Hash(hasher.digest())
 
 
-def apply(base: Model, merged: Merged) -> tuple[dict[str, NDArray[np.int32]], int]:
-    """Return the merged model's mantissas and how many coordinates had to be saturated.
+def moved(before: NDArray[np.int32], part: Part) -> tuple[NDArray[np.int32], int]:
+    """Return ``before`` after the change, and how many coordinates had to be saturated.
 
     q' = q + round_half_even(numerator / denominator), clipped to |q'| < 2^24: one rounding a coordinate.
 
     Args:
-        base: What the round started from.
-        merged: The change of each of its trainable and statistic tensors.
-
-    Returns:
-        int32 mantissas by tensor, the base's shapes and order; and the count.
+        before: int32 mantissas of the span, |q| < 2^24.
     """
-    result: dict[str, NDArray[np.int32]] = {}
-    saturated = 0
-    for name, mantissas in base.mantissas.items():
-        out = np.empty(mantissas.shape, dtype=np.int32)
-        flat, before, numerators = out.reshape(-1), mantissas.reshape(-1), merged.numerators[name].reshape(-1)
-        for start in range(0, flat.size, BLOCK):
-            part = slice(start, start + BLOCK)
-            # Clipping the change first keeps the sum far inside int64 and cannot change a clipped result.
-            change, _ = saturate(round_half_even_div(numerators[part], merged.denominators[name]), 2 * MANTISSA_LIMIT)
-            flat[part], outside = saturate(before[part] + change, MANTISSA_LIMIT - 1)
-            saturated += outside
-        result[name] = out
-    return result, saturated
+    # Clipping the change first keeps the sum far inside int64 and cannot change a clipped result.
+    after, saturated = saturate(before + part.rounded(), MANTISSA_LIMIT - 1)
+    return after.astype(np.int32), saturated

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from processor import ewc
+from processor.agreement import agreements
+from processor.blocks import Member
+from processor.engine import Merged, merge_updates
 from processor.facts import RoundFacts, facts
-from processor.merge import Merged, apply, merge_digest
-from processor.rules import rule_of
+from processor.merge import merge_digest
+from processor.rules import rule_name
+from processor.runs import Run, serial
 from processor.screening import Screened, screen
 from processor.updates import Fetch, UpdateReader
 from protocol.errors import TooLarge
 from protocol.hashing import result_hash
 from protocol.merkle import MerkleTree
 from protocol.model import Model, encode_model, weights_cid
-from protocol.report import Derived, UpdateVerdict, derived_hash
+from protocol.past import NOTHING, Past
+from protocol.report import Derived, Outcome, UpdateVerdict, derived_hash
 from protocol.rewards import floor_credit_millis, reward, rewards_tree
 from protocol.task import Task, check_bounds
 from protocol.types import Address, Digest, Hash
@@ -57,12 +62,19 @@ class _Result:
     model: Model | None
     files: dict[str, bytes] | None
     digest: Digest
+    outcome: Outcome
     saturated: int = 0
     consolidated: bool = False
 
 
 def derive_round(
-    facts: RoundFacts, task: Task, base: Model, fetch_update: Fetch, unavailable: frozenset[Address]
+    facts: RoundFacts,
+    task: Task,
+    base: Model,
+    fetch_update: Fetch,
+    unavailable: frozenset[Address],
+    past: Past = NOTHING,
+    run: Run = serial,
 ) -> Derivation:
     """Screen, merge, consolidate and reckon a round: a pure function of its arguments, to the byte.
 
@@ -70,37 +82,41 @@ def derive_round(
         facts: What the chain says of the round.
         task: The federation's task.
         base: The model whose digest is ``facts.base``; the caller has verified that when loading it.
-        fetch_update: The verified files behind an update's digest. An ArtifactRefused that it raises is a verdict;
-            anything else, such as BlockMissing, ends the derivation and is the caller's to decide. It may be asked for
-            one digest several times: memory does not grow with the number of updates.
+        fetch_update: The verified files behind an update's digest, asked for once each. An ArtifactRefused that it raises
+            is a verdict; anything else, such as BlockMissing, ends the derivation and is the caller's to decide. Where it
+            gives contents that lie on disk, memory does not grow with the number of updates.
         unavailable: Clients whose bytes could not be had; they get that verdict without a fetch.
+        past: What the task goes on from beside the base.
+        run: Who does the work; the result is the same.
 
     Raises:
         ArithmeticRefused: The task and terms allow sums that could overflow.
         WrongField: The task names an unknown merge rule.
     """
-    rule = rule_of(task)
     check_bounds(task, facts.terms.max_updates)
     load = UpdateReader(fetch_update)
-    screened = tuple(screen(facts, task, base, load, unavailable))
-    accepted = [one.accepted for one in screened if one.accepted is not None]
-    enough = len(accepted) >= max(1, task.min_updates)
-    merged = rule(task, base, accepted, load) if enough else None
-    consolidates = enough and facts.terms.consolidate
-    importance = ewc.consolidate(task.consolidation, base, accepted, load) if consolidates else None
+    screened = tuple(screen(facts, task, base, load, unavailable, past.standing))
+    members = [Member(one.accepted, load(one.update.digest)) for one in screened if one.accepted is not None]
+    merged = merge_updates(task, base, members, past.moments, run) if len(members) >= task.least_updates() else None
+    importance = None
+    if merged is not None and facts.terms.consolidate:
+        importance = ewc.consolidate(task.consolidation, base, members, run)
     result = _result(facts, task, base, merged, importance)
-    merged = merged if result.model is not None else None
+    merged = merged if result.outcome == "merged" else None
 
-    verdicts = tuple(_verdict(one, task, facts.terms.reward_per_milli) for one in screened)
+    weights, agreement = _shares(base, merged, members, run)
+    verdicts = tuple(_verdict(one, task, facts.terms.reward_per_milli, weights, agreement) for one in screened)
     rewards = rewards_tree(facts.round, [(one.client, one.reward) for one in verdicts])
     derived = Derived(
         federation=facts.federation,
         round=facts.round,
         base=facts.base,
         updates_hash=facts.updates_hash,
-        rule=task.merge.rule,
+        rule=rule_name(task),
+        outcome=result.outcome,
+        stated=False,
         model=result.digest,
-        merged=len(accepted) if merged else 0,
+        merged=sum(weight > 0 for weight in weights.values()) if merged else 0,
         saturated=result.saturated,
         consolidated=result.consolidated,
         updates=verdicts,
@@ -111,11 +127,21 @@ def derive_round(
         derived=derived,
         model=result.model,
         model_files=result.files,
-        merge_digest=merge_digest(merged),
+        merge_digest=merged.digest if merged else merge_digest(None),
         rewards=rewards,
         result_hash=_result_hash(facts, derived),
         refusals=_refusals(screened),
     )
+
+
+def _shares(
+    base: Model, merged: Merged | None, members: Sequence[Member], run: Run
+) -> tuple[Mapping[Address, int], Mapping[Address, int]]:
+    """Each accepted client's weight and agreement; without a merge the weight it would have had, and no agreement."""
+    if merged is None:
+        return {member.accepted.client: member.accepted.weight for member in members}, {}
+    found = agreements(base, merged, members, run)
+    return merged.weights, {member.accepted.client: value for member, value in zip(members, found, strict=True)}
 
 
 def _result(
@@ -126,23 +152,27 @@ def _result(
     importance: Mapping[str, NDArray[np.uint32]] | None,
 ) -> _Result:
     """Make the merged model. Without a merge, or where nobody could fetch its result, the base stays, under its digest."""
-    stays = _Result(None, None, facts.base)
     if merged is None:
-        return stays
-    mantissas, saturated = apply(base, merged)
-    model = replace(base, round=facts.index, parents=(facts.base,), mantissas=mantissas)
+        return _Result(None, None, facts.base, "too-few-updates")
+    model = replace(base, round=facts.index, parents=(facts.base,), mantissas=merged.mantissas)
     if importance is not None:
         model = replace(model, importance=importance, anchor=str(weights_cid(base)))
     try:
         files = encode_model(model)
     except TooLarge:
-        return stays
+        return _Result(None, None, facts.base, "too-large")
     if sum(map(len, files.values())) > task.limits.model_bytes:
-        return stays
-    return _Result(model, files, directory_digest(files), saturated, importance is not None)
+        return _Result(None, None, facts.base, "too-large")
+    return _Result(model, files, directory_digest(files), "merged", merged.saturated, importance is not None)
 
 
-def _verdict(screened: Screened, task: Task, reward_per_milli: int) -> UpdateVerdict:
+def _verdict(
+    screened: Screened,
+    task: Task,
+    reward_per_milli: int,
+    weights: Mapping[Address, int],
+    agreement: Mapping[Address, int],
+) -> UpdateVerdict:
     """Reckon one update's credit and reward: its recorded milliseconds up to the plan's, and 0 unless accepted."""
     update, accepted = screened.update, screened.accepted
     credit = floor_credit_millis(update.millis, accepted.steps, task.credit) if accepted else 0
@@ -154,7 +184,8 @@ def _verdict(screened: Screened, task: Task, reward_per_milli: int) -> UpdateVer
         rule=screened.rule,
         examples=accepted.examples if accepted else 0,
         steps=accepted.steps if accepted else 0,
-        weight=accepted.weight if accepted else 0,
+        weight=weights[update.client] if accepted else 0,
+        agreement=agreement.get(update.client, 0) if accepted else 0,
         credit_millis=credit,
         reward=reward(credit, reward_per_milli),
     )

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
-from processor import fedavg
-from processor.merge import Merged
-from processor.updates import Accepted, Load
+from processor.fedavg import FedAvg
+from processor.rule import Rule
 from protocol.errors import WrongField
-from protocol.model import Model
+from protocol.merge_terms import MergeRule
 from protocol.task import Task
 
-# A rule is a function of the *set* of accepted updates: the same for every order of the sequence, and it may load each
-# update as often as it needs. It gets at least ``task.min_updates`` of them.
-Rule = Callable[[Task, Model, Sequence[Accepted], Load], Merged]
-
-RULES: Mapping[str, Rule] = {"fedavg": fedavg.merge}
+RULES: Mapping[str, Callable[[MergeRule], Rule]] = {"fedavg": lambda terms: FedAvg()}
 
 
 def rule_of(task: Task) -> Rule:
@@ -29,4 +24,11 @@ def rule_of(task: Task) -> Rule:
         raise WrongField(
             f"The task's merge rule {name!r} is unknown.", f"Known: {', '.join(sorted(RULES))}.", "Update Rondo."
         )
-    return RULES[name]
+    return RULES[name](task.merge)
+
+
+def rule_name(task: Task) -> str:
+    """Return what a report calls the task's way of merging: bounding, rule and server step, those that there are."""
+    bound = {"none": [], "median": ["norm-bound"], "fixed": ["norm-bound"]}[task.merge.bound]
+    step = [] if task.server.step == "plain" else [task.server.step]
+    return "-".join([*bound, task.merge.rule, *step])

@@ -1,19 +1,18 @@
 """Screening: which updates take part. A deterministic rule of the task, so an auditor reaches the same verdicts.
 
-Updates are judged in chain order. The first rule that an update breaks is its verdict, in this order: the artifact's own
-(fetching and decoding), foreign-author, foreign-round, foreign-base, wrong-field (examples), wrong-steps, those of
+Updates are judged in chain order. The first rule that an update breaks is its verdict, in this order: low-standing, the
+artifact's own (fetching and decoding), foreign-author, foreign-round, foreign-base, wrong-field (examples), wrong-steps, those of
 `protocol.update.check_update` (tensors, windows, importance, statistics), duplicate-delta.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from processor.facts import RoundFacts
+from processor.seen_deltas import SeenDeltas
+from processor.standing import weight_factor
 from processor.updates import Accepted, Load
 from protocol.errors import (
     ArtifactRefused,
@@ -21,6 +20,7 @@ from protocol.errors import (
     ForeignAuthor,
     ForeignBase,
     ForeignRound,
+    LowStanding,
     WrongField,
     WrongSteps,
 )
@@ -44,7 +44,12 @@ class Screened:
 
 
 def screen(
-    facts: RoundFacts, task: Task, base: Model, load: Load, unavailable: frozenset[Address]
+    facts: RoundFacts,
+    task: Task,
+    base: Model,
+    load: Load,
+    unavailable: frozenset[Address],
+    standing: Mapping[Address, int] | None = None,
 ) -> Iterator[Screened]:
     """Yield the verdict on every update of the round, in chain order.
 
@@ -52,44 +57,35 @@ def screen(
         facts: The round. task: Its federation's task. base: Its base model.
         load: Gives an update by its digest; raises ArtifactRefused where its bytes are wrong.
         unavailable: Clients whose bytes could not be had; they are not loaded.
+        standing: Of clients before this round, in thousandths (processor.standing); 0 for those that are not in it.
 
     Raises:
         Whatever ``load`` raises beside ArtifactRefused, such as BlockMissing: no verdict, the caller decides.
     """
-    seen: dict[bytes, Address] = {}
+    seen = SeenDeltas()
     for state in facts.updates:
         if state.client in unavailable:
             yield Screened(state, "unavailable")
             continue
         try:
+            _require_standing(state.client, task, standing or {})
             update = load(state.digest)
             _require_belongs(update, state, facts)
             _require_work(update, task)
-            check_update(update, base=base, delta_type=task.delta_type, consolidate=facts.terms.consolidate)
+            check_update(
+                update, base=base, delta_type=task.delta_type, importance=task.needs_importance(facts.terms.consolidate)
+            )
             _require_new(update, seen)
         except ArtifactRefused as refusal:
             yield Screened(state, "refused", refusal.rule, str(refusal))
         else:
-            yield Screened(state, "accepted", accepted=_accept(update, state, task))
+            yield Screened(state, "accepted", accepted=_accept(update, state, task, standing or {}))
 
 
-def delta_hash(update: Update) -> bytes:
-    """Return the sha-256 of an update's change alone: its deltas and exponents, not what else it says.
-
-    Over the tensors in name order: name (ASCII), exponent (int64, little-endian), deltas (little-endian, C order). All
-    updates of a round have the task's delta type and the base's shapes, so equal hashes are equal deltas.
-    """
-    hasher = hashlib.sha256()
-    for name in sorted(update.deltas):
-        delta = update.deltas[name]
-        hasher.update(name.encode("ascii"))
-        hasher.update(update.exponents[name].to_bytes(8, "little", signed=True))
-        hasher.update(np.ascontiguousarray(delta, dtype=delta.dtype.newbyteorder("<")).data)
-    return hasher.digest()
-
-
-def _accept(update: Update, state: UpdateState, task: Task) -> Accepted:
+def _accept(update: Update, state: UpdateState, task: Task, standing: Mapping[Address, int]) -> Accepted:
     weight = update.examples if task.merge.weighting == "examples" else 1
+    if task.standing.use == "weight":
+        weight *= weight_factor(standing.get(state.client, 0))
     return Accepted(state.client, state.digest, update.examples, update.steps, weight)
 
 
@@ -133,13 +129,22 @@ def _require_work(update: Update, task: Task) -> None:
         )
 
 
-def _require_new(update: Update, seen: dict[bytes, Address]) -> None:
+def _require_standing(client: Address, task: Task, standing: Mapping[Address, int]) -> None:
+    """Refuse a client whose record is worse than the task admits; it needs no look at the update."""
+    if task.standing.use == "admit" and standing.get(client, 0) < task.standing.least:
+        raise LowStanding(
+            f"The standing of {client} is {standing.get(client, 0)}.",
+            f"The task admits {task.standing.least} and more.",
+            "Wait until the refusals in its record have decayed.",
+        )
+
+
+def _require_new(update: Update, seen: SeenDeltas) -> None:
     """Refuse a delta that an earlier accepted update holds; refused ones do not count, or a refused copy could void it."""
-    key = delta_hash(update)
-    if key in seen:
+    earlier = seen.add(update)
+    if earlier is not None:
         raise DuplicateDelta(
-            f"The update of {update.author} holds the delta of {seen[key]}.",
+            f"The update of {update.author} holds the delta of {earlier}.",
             "The first on chain counts; the same change twice would weigh twice.",
             "Train on your own data.",
         )
-    seen[key] = update.author

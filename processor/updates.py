@@ -1,17 +1,17 @@
-"""Updates by digest, in bounded memory: merges walk over them as often as they need."""
+"""Updates by digest: merges read their tensors span by span, as often as they need."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from protocol.content import Files
 from protocol.types import Address, Digest
 from protocol.update import Update, decode_update
 
-Fetch = Callable[[Digest], Mapping[str, bytes]]  # the verified files of an artifact directory, by its digest
+# The verified files of an artifact directory, by its digest: their bytes, or contents that are read when asked for.
+Fetch = Callable[[Digest], Mapping[str, bytes] | Files]
 Load = Callable[[Digest], Update]
-
-KEEP_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,13 @@ class Accepted:
 
 
 class UpdateReader:
-    """Decodes updates and keeps the first ``keep_bytes`` of them; the others are fetched again on every reading.
-
-    What is kept decides about time only: a digest names its bytes, so every reading gives the same update.
+    """Decodes each update once. What it keeps is small where ``fetch`` gives contents that lie on disk, and all of the
+    update where it gives bytes.
     """
 
-    def __init__(self, fetch: Fetch, keep_bytes: int = KEEP_BYTES) -> None:
-        self._fetch, self._room = fetch, keep_bytes
-        self._kept: dict[Digest, Update] = {}
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+        self._decoded: dict[Digest, Update] = {}
 
     def __call__(self, digest: Digest) -> Update:
         """Return the update behind ``digest``.
@@ -48,12 +47,6 @@ class UpdateReader:
             ArtifactRefused: Its bytes are not an update in the one canonical encoding.
             Whatever ``fetch`` raises, such as BlockMissing.
         """
-        if digest in self._kept:
-            return self._kept[digest]
-        files = self._fetch(digest)
-        update = decode_update(files)
-        size = sum(map(len, files.values()))
-        if size <= self._room:
-            self._room -= size
-            self._kept[digest] = update
-        return update
+        if digest not in self._decoded:
+            self._decoded[digest] = decode_update(self._fetch(digest))
+        return self._decoded[digest]

@@ -273,6 +273,12 @@ class EmptyImportance(ArtifactRefused):
     rule = "empty-importance"
 
 
+class LowStanding(ArtifactRefused):
+    """The client's standing is below what the task admits."""
+
+    rule = "low-standing"
+
+
 class UnsafeArchitecture(ArtifactRefused):
     """``architecture.json`` names something outside the allow-list of built-in Keras layers."""
 
@@ -281,5 +287,11 @@ class UnsafeArchitecture(ArtifactRefused):
 
 class ArithmeticRefused(RondoError):
     """A stated overflow bound would be exceeded; nothing was computed."""
+
+    exit_code = 65
+
+
+class TooFewUpdates(RondoError):
+    """A merge rule got fewer updates than it can work with; nothing was merged."""
 
     exit_code = 65

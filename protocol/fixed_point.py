@@ -21,13 +21,15 @@ UINT32_MAX = (1 << 32) - 1
 @overload
 def round_half_even_div(numerator: int, denominator: int) -> int: ...
 @overload
-def round_half_even_div(numerator: NDArray[np.int64], denominator: int) -> NDArray[np.int64]: ...
-def round_half_even_div(numerator: int | NDArray[np.int64], denominator: int) -> int | NDArray[np.int64]:
+def round_half_even_div(numerator: NDArray[np.int64], denominator: int | NDArray[np.int64]) -> NDArray[np.int64]: ...
+def round_half_even_div(
+    numerator: int | NDArray[np.int64], denominator: int | NDArray[np.int64]
+) -> int | NDArray[np.int64]:
     """Return numerator / denominator, rounded to the nearest integer, ties to the even one (IEEE 754, roundTiesToEven).
 
     Args:
         numerator: A Python int of any size, or an int64 array of any shape with any values, -2^63 included.
-        denominator: Positive; at most 2^63 - 1 for arrays.
+        denominator: Positive; at most 2^63 - 1 for arrays, where it may be an int64 array of the same shape.
 
     Returns:
         The same kind and shape. Exact, and it cannot overflow: |result| <= |numerator|.
@@ -36,19 +38,30 @@ def round_half_even_div(numerator: int | NDArray[np.int64], denominator: int) ->
         ArithmeticRefused: The denominator is out of bounds, or the array is not int64.
     """
     if isinstance(numerator, int):
+        if not isinstance(denominator, int):
+            raise ArithmeticRefused("Cannot divide an integer by an array.", "Only arrays are divided by arrays.")
         _require_denominator(denominator, None)
         quotient, remainder = divmod(numerator, denominator)
         return quotient + _rounds_up(quotient, remainder, denominator)
-    _require_denominator(denominator, INT64_MAX)
     if numerator.dtype != np.int64:
         raise ArithmeticRefused(f"Cannot divide an array of {numerator.dtype}.", "Numerators are int64.")
-    by = np.int64(denominator)
+    by = _int64_denominator(denominator)
     quotients = np.floor_divide(numerator, by)
     remainders = numerator - quotients * by  # 0 <= r < denominator, and the product lies between numerator and 0
     rest = by - remainders  # r against d - r decides as 2r against d does, without the overflow
     ties_to_odd = (remainders == rest) & ((quotients & 1) == 1)
     # A step up needs d >= 2, where |quotient| <= 2^62.
     return np.asarray(quotients + ((remainders > rest) | ties_to_odd), dtype=np.int64)
+
+
+def _int64_denominator(denominator: int | NDArray[np.int64]) -> np.int64 | NDArray[np.int64]:
+    if isinstance(denominator, int):
+        _require_denominator(denominator, INT64_MAX)
+        return np.int64(denominator)
+    if denominator.dtype != np.int64:
+        raise ArithmeticRefused(f"Cannot divide by an array of {denominator.dtype}.", "Denominators are int64.")
+    _require_denominator(int(denominator.min(initial=1)), None)
+    return denominator
 
 
 def _rounds_up(quotient: int, remainder: int, denominator: int) -> bool:

@@ -55,7 +55,8 @@ MANIFEST, IMPORTANCE = "model.json", "importance.safetensors"
 MAX_ARCHITECTURE_BYTES = 8 * 1024 * 1024
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 MAX_PARENTS = 8
-MANIFEST_FIELDS = ("anchor", "parents", "round", "tensors", "version")
+MANIFEST_FIELDS = ("anchor", "committee", "parents", "round", "server_state", "tensors", "version")
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class Model:
         constants: The constant tensors, own dtype.
         importance: uint32 fixed-point (16 fraction bits) for every trainable tensor, or None before the first consolidation.
         anchor: CID of the ``weights.safetensors`` *file* that the importance is anchored at, or None.
+        server_state: The moments that the server's step goes on from (protocol.server_state), None for a plain step.
+        committee: The ensemble kept beside it (protocol.committee), or None.
     """
 
     architecture: bytes
@@ -81,6 +84,8 @@ class Model:
     constants: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
     importance: Mapping[str, NDArray[np.uint32]] | None = None
     anchor: str | None = None
+    server_state: Digest | None = None
+    committee: Digest | None = None
 
 
 def encode_model(model: Model) -> dict[str, bytes]:
@@ -172,18 +177,28 @@ def decode_weights(data: bytes, specs: Sequence[TensorSpec]) -> dict[str, NDArra
 def _manifest(model: Model) -> dict[str, object]:
     return {
         "anchor": model.anchor,
+        "committee": _named(model.committee),
         "parents": [str(directory_cid(parent)) for parent in model.parents],
         "round": model.round,
+        "server_state": _named(model.server_state),
         "tensors": specs_to_json(model.specs),
-        "version": 1,
+        "version": VERSION,
     }
+
+
+def _named(digest: Digest | None) -> str | None:
+    return None if digest is None else str(directory_cid(digest))
+
+
+def _read_named(field: Field) -> Digest | None:
+    return None if field.value is None else field.digest()
 
 
 def _read_manifest(data: bytes) -> Model:
     """Return the model of ``model.json``, without what the other files hold."""
     root = Field(canonical_json.loads(data, MAX_MANIFEST_BYTES), MANIFEST)
     fields = root.object(MANIFEST_FIELDS)
-    fields["version"].integer(1, 1)
+    fields["version"].integer(VERSION, VERSION)
     return Model(
         architecture=b"",
         round=fields["round"].integer(),
@@ -191,6 +206,8 @@ def _read_manifest(data: bytes) -> Model:
         specs=read_specs(fields["tensors"]),
         mantissas={},
         anchor=None if fields["anchor"].value is None else fields["anchor"].cid(),
+        server_state=_read_named(fields["server_state"]),
+        committee=_read_named(fields["committee"]),
     )
 
 

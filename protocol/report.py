@@ -29,6 +29,10 @@ MAX_METRICS, MAX_SOFTWARE = 64, 200
 _RULE = re.compile(r"[a-z0-9-]{0,64}")
 
 Verdict = Literal["accepted", "refused", "unavailable"]
+# Why the base stays, or that it does not.
+Outcome = Literal["merged", "too-few-updates", "too-large"]
+VERSION = 2
+MAX_AGREEMENT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,8 @@ class UpdateVerdict:
     rule: str
     examples: int
     steps: int
-    weight: int
+    weight: int  # in the merge of trainable tensors; 0 where the rule left it out
+    agreement: int  # with the merged change: thousandths of the cosine, rounded towards 0; 0 where nothing was merged
     credit_millis: int
     reward: int  # base units of the token
 
@@ -55,7 +60,9 @@ class Derived:
     round: RoundId
     base: Digest
     updates_hash: Hash
-    rule: str
+    rule: str  # bounding, rule and server step, such as "norm-bound-median-adam"
+    outcome: Outcome
+    stated: bool  # the model is the organization's word (distillation); everything else is recomputed all the same
     model: Digest
     merged: int  # updates in the merge
     saturated: int  # coordinates that left the grid's range and were saturated
@@ -113,11 +120,13 @@ def encode_derived(derived: Derived) -> bytes:
             "rewards_root": hex32(derived.rewards_root),
             "rewards_total": str(derived.rewards_total),
             "round": hex32(derived.round),
+            "outcome": derived.outcome,
             "rule": derived.rule,
+            "stated": derived.stated,
             "saturated": derived.saturated,
             "updates": [_verdict_json(update) for update in derived.updates],
             "updates_hash": hex32(derived.updates_hash),
-            "version": 1,
+            "version": VERSION,
         }
     )
     decode_derived(data)  # refuses what nobody could read
@@ -137,13 +146,15 @@ def decode_derived(data: bytes) -> Derived:
     """
     names = [*Derived.__slots__, "version"]
     fields = Field(canonical_json.loads(data, MAX_DERIVED_BYTES), DERIVED).object(names)
-    fields["version"].integer(1, 1)
+    fields["version"].integer(VERSION, VERSION)
     return Derived(
         federation=FederationId(fields["federation"].hash()),
         round=RoundId(fields["round"].hash()),
         base=fields["base"].digest(),
         updates_hash=fields["updates_hash"].hash(),
         rule=_rule(fields["rule"]),
+        outcome=cast("Outcome", fields["outcome"].choice(get_args(Outcome))),
+        stated=fields["stated"].flag(),
         model=fields["model"].digest(),
         merged=fields["merged"].integer(0, MAX_UPDATES),
         saturated=fields["saturated"].integer(),
@@ -156,6 +167,7 @@ def decode_derived(data: bytes) -> Derived:
 
 def _verdict_json(update: UpdateVerdict) -> dict[str, object]:
     return {
+        "agreement": update.agreement,
         "client": update.client,
         "credit_millis": update.credit_millis,
         "digest": str(directory_cid(update.digest)),
@@ -180,6 +192,7 @@ def _read_verdict(item: Field) -> UpdateVerdict:
         examples=fields["examples"].integer(),
         steps=fields["steps"].integer(),
         weight=fields["weight"].integer(),
+        agreement=fields["agreement"].integer(-MAX_AGREEMENT, MAX_AGREEMENT),
         credit_millis=fields["credit_millis"].integer(0, MAX_MILLIS),
         reward=fields["reward"].amount(),
     )

@@ -7,15 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from protocol.errors import WrongTensor
 from protocol.fields import Field
 from protocol.grid import MAX_EXPONENT, MIN_EXPONENT
-from protocol.tensors import DTYPES, MAX_DIMENSION, MAX_RANK, MAX_TENSORS
+from protocol.tensors import DTYPES, MAX_DIMENSION, MAX_RANK, MAX_TENSORS, Tensor
 
 _NAME = re.compile(r"[0-9]{5}\.[ !#-\[\]-~]{1,200}")
 
@@ -111,7 +109,7 @@ def _read_spec(item: Field) -> TensorSpec:
 
 
 def check_arrays(
-    arrays: Mapping[str, NDArray[Any]], specs: Iterable[TensorSpec], subject: str, dtype: str | None = None
+    arrays: Mapping[str, Tensor], specs: Iterable[TensorSpec], subject: str, dtype: str | None = None
 ) -> None:
     """Refuse ``arrays`` unless they are exactly the tensors of ``specs``, by name, shape and dtype.
 

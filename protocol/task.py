@@ -7,7 +7,7 @@ People write tasks as TOML or JSON (``load_task_toml``), where everything but th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, cast, get_args
@@ -15,31 +15,55 @@ from typing import Literal, cast, get_args
 from protocol import canonical_json
 from protocol.errors import ArithmeticRefused, ArtifactRefused, InvalidInput, WrongFiles
 from protocol.fields import Field
+from protocol.merge_terms import (
+    BYZANTINE,
+    MAX_EXAMPLES_CAP,
+    MAX_RATIO,
+    MAX_UPDATES,
+    NEEDS_IMPORTANCE,
+    Committee,
+    MergeRule,
+    ServerStep,
+    Standing,
+    field_names,
+    read_committee,
+    read_merge,
+    read_server,
+    read_standing,
+)
 from protocol.written_file import overlay, read_written
+
+__all__ = [
+    "TASK",
+    "Committee",
+    "Consolidation",
+    "CreditRule",
+    "DeltaType",
+    "Feedback",
+    "Limits",
+    "MergeRule",
+    "ServerStep",
+    "Standing",
+    "Task",
+    "Training",
+    "check_bounds",
+    "decode_task",
+    "encode_task",
+    "load_task_toml",
+]
 
 TASK = "task.json"
 
 # Bounds that only have to keep every later product small; none is a recommendation.
-MAX_EXAMPLES_CAP = (1 << 41) - 1  # check_bounds with one update
 MAX_EPOCHS = 1 << 12  # examples_cap * epochs < 2^53, so planned steps are integers that JSON keeps
 MAX_SECONDS = 30 * 24 * 3600  # the contract's longest settlement and challenge windows
-MAX_UPDATES = (1 << 24) - 1  # the contract's uint24
 MAX_REPORTED = 100_000  # verdicts that derived.json holds for sure, however long they are (protocol.report)
-MAX_RATIO = 1_000_000
+VERSION = 2
 MAX_ARTIFACT_BYTES = 1 << 40
 
 MAX_TASK_BYTES = 1024 * 1024  # a task is a page of settings
 
 DeltaType = Literal["int8", "int16", "int32"]
-
-
-@dataclass(frozen=True, slots=True)
-class MergeRule:
-    """How updates become one. ``rule`` is "fedavg"; ``weighting`` "examples" (capped) or "uniform"."""
-
-    rule: str = "fedavg"
-    weighting: Literal["examples", "uniform"] = "examples"
-    examples_cap: int = 10_000  # most examples that count for one client, in weights and in the step plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +124,10 @@ class Task:
     """The fixed terms of a federation."""
 
     name: str
-    merge: MergeRule = MergeRule()
+    merge: MergeRule = field(default_factory=MergeRule)
+    server: ServerStep = field(default_factory=ServerStep)
+    committee: Committee = field(default_factory=Committee)
+    standing: Standing = field(default_factory=Standing)
     delta_type: DeltaType = "int16"
     training: Training = Training()
     consolidation: Consolidation = Consolidation()
@@ -112,6 +139,14 @@ class Task:
     rederivation_margin_seconds: int = 60  # time an auditor needs after p, within the challenge window
     retention_seconds: int | None = None  # how long accepted updates are kept; None is for ever
 
+    def least_updates(self) -> int:
+        """The fewest accepted updates that change the model: ``min_updates``, or what the rule needs."""
+        return max(self.min_updates, self.merge.least_updates())
+
+    def needs_importance(self, consolidate: bool) -> bool:
+        """Whether updates carry importance: in rounds whose terms say ``consolidate``, and wherever the rule uses it."""
+        return consolidate or self.merge.rule in NEEDS_IMPORTANCE
+
 
 def check_bounds(task: Task, max_updates: int) -> None:
     """Refuse terms under which a merge could leave int64.
@@ -121,8 +156,15 @@ def check_bounds(task: Task, max_updates: int) -> None:
     every partial sum in every order; the denominator, at most max_updates * examples_cap, is below 2^41.
 
     Raises:
-        ArithmeticRefused: max_updates * examples_cap * 2^22 is 2^63 or more, or max_updates is over 100,000.
+        ArithmeticRefused: max_updates * examples_cap * 2^22 is 2^63 or more, max_updates is over 100,000, or it is less
+            than the merge rule needs.
     """
+    if max_updates < task.least_updates():
+        raise ArithmeticRefused(
+            f"A round of at most {max_updates} updates could never be merged by {task.merge.rule}.",
+            f"This task needs {task.least_updates()} accepted updates.",
+            "Raise max_updates in the round's terms.",
+        )
     if max_updates * task.merge.examples_cap >= 1 << 41:
         raise ArithmeticRefused(
             f"{max_updates} updates of up to {task.merge.examples_cap} examples could overflow the merge.",
@@ -173,7 +215,7 @@ def load_task_toml(path: Path) -> Task:
     """
     defaults = asdict(Task(name=""))
     del defaults["name"]  # the one field without a default
-    written = overlay({**defaults, "version": 1}, read_written(path))
+    written = overlay({**defaults, "version": VERSION}, read_written(path))
     try:
         return _read_task(_spell(written), path.name)
     except ArtifactRefused as error:
@@ -181,7 +223,7 @@ def load_task_toml(path: Path) -> Task:
 
 
 def _to_json(task: Task) -> object:
-    return _spell({**asdict(task), "version": 1})
+    return _spell({**asdict(task), "version": VERSION})
 
 
 def _spell(value: object) -> object:
@@ -191,17 +233,25 @@ def _spell(value: object) -> object:
 
 
 def _read_task(value: object, path: str) -> Task:
-    found = Field(value, path).object([*_names(Task), "version"])
-    found["version"].integer(1, 1)
-    merge, consolidation = _read_merge(found["merge"]), _read_consolidation(found["consolidation"])
+    found = Field(value, path).object([*field_names(Task), "version"])
+    found["version"].integer(VERSION, VERSION)
+    merge, consolidation = read_merge(found["merge"]), _read_consolidation(found["consolidation"])
     min_updates = found["min_updates"].integer(1, MAX_UPDATES)
     if min_updates <= 2 * consolidation.trim:
         raise found["min_updates"].refusal("more than 2 * consolidation.trim, or trimming could drop every update")
+    if min_updates < merge.least_updates():
+        raise found["min_updates"].refusal(f"at least {merge.least_updates()}, which {merge.rule} needs")
+    committee = read_committee(found["committee"])
+    if merge.rule == "distilled" and committee.vote == "none":
+        raise found["committee"].refusal("one that votes: distilled makes one model of a committee")
     forever = found["retention_seconds"].value is None
     return Task(
         name=found["name"].text(100, 1),
         merge=merge,
-        delta_type=cast("DeltaType", found["delta_type"].choice(get_args(DeltaType))),
+        server=read_server(found["server"]),
+        committee=committee,
+        standing=read_standing(found["standing"]),
+        delta_type=_read_delta_type(found["delta_type"], merge),
         training=_read_training(found["training"]),
         consolidation=consolidation,
         credit=_read_credit(found["credit"]),
@@ -214,17 +264,15 @@ def _read_task(value: object, path: str) -> Task:
     )
 
 
-def _read_merge(field: Field) -> MergeRule:
-    found = field.object(_names(MergeRule))
-    return MergeRule(
-        rule=found["rule"].choice(["fedavg"]),
-        weighting=cast('Literal["examples", "uniform"]', found["weighting"].choice(["examples", "uniform"])),
-        examples_cap=found["examples_cap"].integer(1, MAX_EXAMPLES_CAP),
-    )
+def _read_delta_type(field: Field, merge: MergeRule) -> DeltaType:
+    found = cast("DeltaType", field.choice(get_args(DeltaType)))
+    if found == "int32" and merge.rule in BYZANTINE:
+        raise field.refusal(f"int8 or int16 for {merge.rule}, whose distances are exact for these alone")
+    return found
 
 
 def _read_training(field: Field) -> Training:
-    found = field.object(_names(Training))
+    found = field.object(field_names(Training))
     optimizer = found["optimizer"].choice(["sgd", "adam"])
     momentum = found["momentum"].rational(0, 1)
     if momentum == 1 or (momentum and optimizer == "adam"):
@@ -245,7 +293,7 @@ def _read_training(field: Field) -> Training:
 
 
 def _read_consolidation(field: Field) -> Consolidation:
-    found = field.object(_names(Consolidation))
+    found = field.object(field_names(Consolidation))
     combine = found["combine"].choice(["median", "trimmed_mean"])
     trim = found["trim"].integer(0, MAX_UPDATES)
     if trim and combine == "median":
@@ -260,7 +308,7 @@ def _read_consolidation(field: Field) -> Consolidation:
 
 
 def _read_credit(field: Field) -> CreditRule:
-    found = field.object(_names(CreditRule))
+    found = field.object(field_names(CreditRule))
     return CreditRule(
         reference_millis_per_step=found["reference_millis_per_step"].rational(0, MAX_RATIO),
         kappa=found["kappa"].rational(0, MAX_RATIO),
@@ -268,19 +316,15 @@ def _read_credit(field: Field) -> CreditRule:
 
 
 def _read_feedback(field: Field) -> Feedback:
-    found = field.object(_names(Feedback))
+    found = field.object(field_names(Feedback))
     return Feedback(
         clip_steps=found["clip_steps"].integer(0, (1 << 24) - 1), drop_after=found["drop_after"].integer(0, 1_000_000)
     )
 
 
 def _read_limits(field: Field) -> Limits:
-    found = field.object(_names(Limits))
+    found = field.object(field_names(Limits))
     return Limits(
         model_bytes=found["model_bytes"].integer(1, MAX_ARTIFACT_BYTES),
         update_bytes=found["update_bytes"].integer(1, MAX_ARTIFACT_BYTES),
     )
-
-
-def _names(record: type) -> list[str]:
-    return [field.name for field in fields(record)]

@@ -8,14 +8,17 @@ Descending sizes keep every tensor aligned to its own dtype.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protocol import canonical_json
+from protocol.content import Content
 from protocol.errors import NotCanonical, TooLarge, WrongTensor
 from protocol.fields import Field
 
@@ -24,6 +27,7 @@ MAX_TENSORS = 65_536
 MAX_RANK = 32
 MAX_DIMENSION = 1 << 40
 ALIGNMENT = 64
+SPAN = 1 << 20  # coordinates read at once of a tensor that is only looked through
 
 Array = NDArray[Any]
 Spec = tuple[str, tuple[int, ...]]  # numpy's dtype name, shape
@@ -119,6 +123,88 @@ def loads(data: bytes) -> dict[str, Array]:
     for name, view in views.items():
         _check_bool(name, view)
     return views
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A tensor in a file that is read span by span, so that it need not fit into memory.
+
+    Args:
+        content: The whole file. start: Where the tensor's bytes begin in it.
+        shape: Of the tensor. dtype: In the byte order of the format, little-endian.
+    """
+
+    content: Content
+    start: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def size(self) -> int:
+        """Coordinates of the tensor."""
+        return math.prod(self.shape)
+
+    def read_into(self, start: int, out: Array) -> None:
+        """Fill ``out``, 1-D, contiguous and of the tensor's dtype, with the coordinates from ``start`` on, in C order.
+
+        Raises:
+            BlockMissing, BlockCorrupt, StoreUnavailable: From the content. ValueError: ``out`` does not fit.
+        """
+        if out.dtype != self.dtype or not 0 <= start <= start + out.size <= self.size:
+            raise ValueError(f"{out.size} of {out.dtype} from {start} on are not within {self.size} of {self.dtype}")
+        self.content.read_into(self.start + start * self.dtype.itemsize, out.view(np.uint8).data)
+
+
+Tensor = Array | Stored
+
+
+def read_span(tensor: Tensor, start: int, stop: int) -> Array:
+    """Return the coordinates ``start`` to before ``stop`` of ``tensor``, 1-D in C order; a view where it is in memory."""
+    if not isinstance(tensor, Stored):
+        return tensor.reshape(-1)[start:stop]
+    out = np.empty(stop - start, tensor.dtype)
+    tensor.read_into(start, out)
+    return out
+
+
+def read_span_into(tensor: Tensor, start: int, out: Array) -> None:
+    """Fill ``out``, 1-D and of the tensor's dtype, with the coordinates of ``tensor`` from ``start`` on."""
+    if isinstance(tensor, Stored):
+        tensor.read_into(start, out)
+    else:
+        out[:] = tensor.reshape(-1)[start : start + out.size]
+
+
+def whole(tensor: Tensor) -> Array:
+    """Return ``tensor`` as an array of its shape; a copy where it is in a file."""
+    return tensor if not isinstance(tensor, Stored) else read_span(tensor, 0, tensor.size).reshape(tensor.shape)
+
+
+def spans_of(tensor: Tensor, width: int = SPAN) -> Iterator[tuple[int, Array]]:
+    """Yield (start, coordinates) of consecutive spans of at most ``width`` coordinates, which cover ``tensor``."""
+    for start in range(0, tensor.size, width):
+        yield start, read_span(tensor, start, min(start + width, tensor.size))
+
+
+def open_tensors(content: Content) -> dict[str, Stored]:
+    """Return the tensors of the safetensors file ``content``, in name order; only its header is read.
+
+    Raises:
+        As `loads`; bool tensors, whose every byte would have to be looked at, are WrongTensor.
+        BlockMissing, BlockCorrupt, StoreUnavailable: From the content.
+    """
+    length = min(header_bytes(bytes(content.read(0, min(8, content.size)))), content.size)
+    specs = read_specs(bytes(content.read(0, length)))
+    header, offsets = _header(specs)
+    if content.size != len(header) + sum(map(_byte_size, specs.values())):
+        raise _refusal("It has fewer or more data than its tensors.")
+    for name, (dtype, _) in specs.items():
+        if dtype == "bool":
+            raise WrongTensor(f"Tensor {name} is bool.", "Only models hold bool tensors.", "Convert it.")
+    return {
+        name: Stored(content, len(header) + offsets[name], shape, np.dtype(dtype).newbyteorder("<"))
+        for name, (dtype, shape) in sorted(specs.items())
+    }
 
 
 def header_bytes(data: bytes) -> int:

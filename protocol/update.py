@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from protocol import canonical_json, tensors
 from protocol.cid import directory_cid
+from protocol.content import Content, Files
 from protocol.errors import (
     EmptyImportance,
     NegativeStatistic,
@@ -64,8 +65,8 @@ class Update:
     steps: int
     software: str
     exponents: Mapping[str, int]
-    deltas: Mapping[str, NDArray[np.signedinteger]]
-    importance: Mapping[str, NDArray[np.uint8]] | None = None
+    deltas: Mapping[str, tensors.Tensor]
+    importance: Mapping[str, tensors.Tensor] | None = None
     importance_exponents: Mapping[str, int] | None = None
 
 
@@ -75,15 +76,16 @@ def encode_update(update: Update) -> dict[str, bytes]:
     Raises:
         ArtifactRefused: It is not an update, as ``decode_update`` says.
     """
-    files = {MANIFEST: canonical_json.dumps(_manifest(update)), DELTA: tensors.dumps(update.deltas)}
+    files = {MANIFEST: canonical_json.dumps(_manifest(update)), DELTA: _dumps(update.deltas)}
     if update.importance is not None:
-        files[IMPORTANCE] = tensors.dumps(update.importance)
+        files[IMPORTANCE] = _dumps(update.importance)
     decode_update(files)  # refuses what nobody could read; views, so it costs little
     return files
 
 
-def decode_update(files: Mapping[str, bytes]) -> Update:
-    """Return the update that ``files`` are the encoding of; arrays are read-only views of them.
+def decode_update(files: Mapping[str, bytes] | Files) -> Update:
+    """Return the update that ``files`` are the encoding of: of bytes its arrays are read-only views, of contents tensors
+    that are read when asked for.
 
     What can be known only with the base model and the round is left to ``check_update``.
 
@@ -96,9 +98,9 @@ def decode_update(files: Mapping[str, bytes]) -> Update:
             f"It has {MANIFEST}, {DELTA} and, where the round consolidates, {IMPORTANCE}.",
             "Publish it with encode_update.",
         )
-    deltas = tensors.loads(files[DELTA])
-    importance = tensors.loads(files[IMPORTANCE]) if IMPORTANCE in files else None
-    fields = Field(canonical_json.loads(files[MANIFEST]), MANIFEST).object(_FIELDS)
+    deltas = _tensors(files[DELTA])
+    importance = _tensors(files[IMPORTANCE]) if IMPORTANCE in files else None
+    fields = Field(canonical_json.loads(_text(files[MANIFEST])), MANIFEST).object(_FIELDS)
     fields["version"].integer(1, 1)
     return Update(
         federation=FederationId(fields["federation"].hash()),
@@ -115,16 +117,31 @@ def decode_update(files: Mapping[str, bytes]) -> Update:
     )
 
 
-def check_update(update: Update, *, base: Model, delta_type: str, consolidate: bool) -> None:
+def _dumps(values: Mapping[str, tensors.Tensor]) -> bytes:
+    return tensors.dumps({name: tensors.whole(tensor) for name, tensor in values.items()})
+
+
+def _tensors(file: bytes | Content) -> Mapping[str, tensors.Tensor]:
+    return tensors.loads(file) if isinstance(file, bytes) else tensors.open_tensors(file)
+
+
+def _text(file: bytes | Content) -> bytes:
+    if isinstance(file, bytes):
+        return file
+    # one byte more than canonical_json reads is enough for it to refuse
+    return bytes(file.read(0, min(file.size, canonical_json.MAX_BYTES + 1)))
+
+
+def check_update(update: Update, *, base: Model, delta_type: str, importance: bool) -> None:
     """Refuse an update that does not fit ``base`` and its round; the first problem in a fixed order decides the rule.
 
     Args:
-        delta_type: The task's, "int8", "int16" or "int32". consolidate: Whether the round's terms say so.
+        delta_type: The task's, "int8", "int16" or "int32". importance: Whether the round needs it (Task.needs_importance).
 
     Raises:
         WrongTensor: A tensor is missing, unknown, or has another shape or dtype.
         OutsideWindow: An exponent or a mantissa lies outside its dtype's window.
-        UnexpectedImportance: Importance is missing in a consolidation round, or present in another.
+        UnexpectedImportance: Importance is missing where the round needs it, or present where it does not.
         EmptyImportance: The importance is zero everywhere.
         NegativeStatistic: Applied alone, it would make a non-negative statistic negative.
     """
@@ -132,7 +149,7 @@ def check_update(update: Update, *, base: Model, delta_type: str, consolidate: b
     check_arrays(update.deltas, merged, DELTA, delta_type)
     for spec in merged:
         _check_window(spec, update.exponents[spec.name], update.deltas[spec.name])
-    _check_importance(update.importance, base, consolidate)
+    _check_importance(update.importance, base, importance)
     for spec in merged:
         if spec.non_negative:
             _check_non_negative(spec, base.mantissas[spec.name], update)
@@ -154,7 +171,7 @@ def _manifest(update: Update) -> dict[str, object]:
     }
 
 
-def _exponents(field: Field, arrays: Mapping[str, tensors.Array]) -> dict[str, int]:
+def _exponents(field: Field, arrays: Mapping[str, tensors.Tensor]) -> dict[str, int]:
     """Return an exponent from -1022 to 1023 for each of ``arrays`` and nothing else."""
     found = field.mapping(tensors.MAX_TENSORS)
     if found.keys() != arrays.keys():
@@ -167,7 +184,7 @@ def _exponents(field: Field, arrays: Mapping[str, tensors.Array]) -> dict[str, i
     return {name: value.integer(low, high) for name, value in sorted(found.items())}
 
 
-def _importance_exponents(field: Field, importance: Mapping[str, tensors.Array] | None) -> dict[str, int] | None:
+def _importance_exponents(field: Field, importance: Mapping[str, tensors.Tensor] | None) -> dict[str, int] | None:
     if importance is None:
         if field.value is not None:
             raise field.refusal(f"null without {IMPORTANCE}")
@@ -175,7 +192,7 @@ def _importance_exponents(field: Field, importance: Mapping[str, tensors.Array] 
     return _exponents(field, importance)
 
 
-def _check_window(spec: TensorSpec, exponent: int, delta: tensors.Array) -> None:
+def _check_window(spec: TensorSpec, exponent: int, delta: tensors.Tensor) -> None:
     shift_limit, limit = WINDOW[delta.dtype.name]
     if not 0 <= exponent - spec.grid <= shift_limit:
         raise OutsideWindow(
@@ -183,7 +200,7 @@ def _check_window(spec: TensorSpec, exponent: int, delta: tensors.Array) -> None
             f"On its grid of exponent {spec.grid}, {delta.dtype.name} takes {spec.grid} to {spec.grid + shift_limit}.",
             "Quantise it again.",
         )
-    if int(delta.max()) > limit or int(delta.min()) < -limit:
+    if any(int(part.max()) > limit or int(part.min()) < -limit for _, part in tensors.spans_of(delta)):
         raise OutsideWindow(
             f"The change of {spec.name} has a mantissa outside ±{limit}.",
             f"That is the window of {delta.dtype.name}.",
@@ -191,17 +208,17 @@ def _check_window(spec: TensorSpec, exponent: int, delta: tensors.Array) -> None
         )
 
 
-def _check_importance(importance: Mapping[str, NDArray[np.uint8]] | None, base: Model, consolidate: bool) -> None:
-    if (importance is not None) != consolidate:
-        state = "lacks" if consolidate else "has"
+def _check_importance(importance: Mapping[str, tensors.Tensor] | None, base: Model, needed: bool) -> None:
+    if (importance is not None) != needed:
+        state = "lacks" if needed else "has"
         raise UnexpectedImportance(
             f"The update {state} importance.",
-            "Rounds whose terms say `consolidate` need it, others refuse it.",
-            "Read the round's terms again.",
+            "Rounds whose terms say `consolidate`, and rules that weigh by it, need it; others refuse it.",
+            "Read the round's terms and the task again.",
         )
     if importance is not None:
         check_arrays(importance, trainable_specs(base.specs), IMPORTANCE, "uint8")
-        if not any(array.any() for array in importance.values()):
+        if not any(part.any() for tensor in importance.values() for _, part in tensors.spans_of(tensor)):
             raise EmptyImportance(
                 "The importance is zero everywhere.", "It cannot be rescaled to mean 1.", "Measure it on more examples."
             )
@@ -209,11 +226,12 @@ def _check_importance(importance: Mapping[str, NDArray[np.uint8]] | None, base: 
 
 def _check_non_negative(spec: TensorSpec, mantissas: NDArray[np.int32], update: Update) -> None:
     # |q| < 2^24 and |delta * 2^shift| < 2^22, so int32 holds the sum.
-    shift = update.exponents[spec.name] - spec.grid
-    changed = mantissas + (update.deltas[spec.name].astype(np.int32) << shift)
-    if changed.min() < 0:
-        raise NegativeStatistic(
-            f"Applied alone, the update would make {spec.name} negative.",
-            "It is a variance or a count.",
-            "Clip the change so that the statistic stays at 0 or above.",
-        )
+    shift, before = update.exponents[spec.name] - spec.grid, mantissas.reshape(-1)
+    for start, part in tensors.spans_of(update.deltas[spec.name]):
+        changed = before[start : start + part.size] + (part.astype(np.int32) << shift)
+        if changed.min() < 0:
+            raise NegativeStatistic(
+                f"Applied alone, the update would make {spec.name} negative.",
+                "It is a variance or a count.",
+                "Clip the change so that the statistic stays at 0 or above.",
+            )

@@ -1,0 +1,155 @@
+"""A merge, span by span: the same function of the set of updates, whoever does which span, in whatever order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processor import norm_bound
+from processor.blocks import Block, Member, Span, block_width, read_block, spans
+from processor.importance import Tables, rescaled_rows, rescaling
+from processor.merge import Part, join, merge_digest, moved
+from processor.rule import Measured, Plan, Rule
+from processor.rules import rule_of
+from processor.runs import Run, serial
+from processor.server_step import ServerMoments, step_of
+from processor.weighted_mean import WeightedMean
+from protocol.model import Model
+from protocol.past import Moments
+from protocol.specs import TensorClass, trainable_specs
+from protocol.task import Task
+from protocol.types import Address, Hash
+
+Reader = Callable[[Span], Block]
+
+
+@dataclass(frozen=True)
+class Merge:
+    """A planned merge: everything that the result of a span follows from, beside base and updates.
+
+    Args:
+        plan: The rule's. statistics: The mean that statistics take over the updates that the rule did not leave out.
+        factors: What norm bounding multiplies each member's change by, in 2^-16; None without.
+        tables: Of the members' importances, where the rule reads them.
+    """
+
+    task: Task
+    members: tuple[Member, ...]
+    plan: Plan
+    statistics: WeightedMean
+    factors: tuple[int, ...] | None = None
+    tables: Tables | None = None
+
+    def part(self, span: Span) -> Part:
+        """Return the change in ``span`` before the server's step."""
+        plan = self.plan if span.kind is TensorClass.TRAINABLE else self.statistics
+        read = reader(self.members, self.factors, self.tables)
+        return join([plan.merge(read(piece)) for piece in span.cut(_width(self.members))])
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge made of a base.
+
+    Args:
+        mantissas: int32 by merged tensor, the base's shapes and order. saturated: Coordinates that left the grid's range.
+        weights: Of each member by client; 0 where the rule left it out.
+        digest: What an attestation's witness is made of.
+        moments: The server step's new state, None for a plain step.
+    """
+
+    mantissas: Mapping[str, NDArray[np.int32]]
+    saturated: int
+    weights: Mapping[Address, int]
+    digest: Hash
+    moments: Moments | None = None
+
+
+def merge_updates(
+    task: Task, base: Model, members: Sequence[Member], moments: Moments | None = None, run: Run = serial
+) -> Merged:
+    """Merge ``members`` into ``base`` as ``task`` says: plan, then merge every span.
+
+    Args:
+        members: Every update has passed the screening against ``base``. Their order does not matter.
+        moments: What the server's step goes on from; None at its beginning.
+
+    Raises:
+        TooFewUpdates: The rule needs more. ArithmeticRefused: A stated bound would be exceeded.
+        WrongField: The task names an unknown rule.
+        BlockMissing, BlockCorrupt, StoreUnavailable: An update's bytes, verified before, are gone.
+    """
+    merge = plan_merge(task, base, members, run)
+    return apply_merge(merge, base, moments, run)
+
+
+def plan_merge(task: Task, base: Model, members: Sequence[Member], run: Run = serial) -> Merge:
+    """Return the plan of a merge: who takes part and by which weights; raises as `merge_updates`."""
+    ordered = tuple(sorted(members, key=lambda member: member.accepted.client))
+    rule, accepted = rule_of(task), [member.accepted for member in ordered]
+    trainable = trainable_specs(base.specs)
+    factors = None
+    if task.merge.bound != "none":
+        norms = _measure(norm_bound.Norms(min(spec.grid for spec in trainable)), ordered, base, reader(ordered), run)
+        factors = norm_bound.factors(task.merge, norms, min(spec.grid for spec in trainable))
+    tables = rescaling(ordered, spans(trainable), run) if rule.reads_importance else None
+    measured = _measure(rule, ordered, base, reader(ordered, factors, tables), run) if rule.measures else None
+    plan = rule.plan(accepted, measured)
+    examples = [one.examples if weight else 0 for one, weight in zip(accepted, plan.weights, strict=True)]
+    return Merge(task, ordered, plan, WeightedMean(tuple(examples)), factors, tables)
+
+
+def apply_merge(merge: Merge, base: Model, moments: Moments | None = None, run: Run = serial) -> Merged:
+    """Merge every span and move ``base`` by it: one rounding a coordinate."""
+    step = step_of(merge.task.server)
+    pieces = spans(base.specs)
+    state = ServerMoments(step, base, moments)
+    mantissas = {name: np.empty(before.shape, np.int32) for name, before in base.mantissas.items()}
+    saturated, digests = 0, {name: list[bytes]() for name in mantissas}
+
+    def work(span: Span) -> tuple[bytes, NDArray[np.int32], int]:
+        part = merge.part(span)
+        stepped = state.step(span, part) if span.kind is TensorClass.TRAINABLE else part
+        return part.digest(), *moved(base.mantissas[span.name].reshape(-1)[span.start : span.stop], stepped)
+
+    for span, (digest, after, outside) in zip(pieces, run(work, pieces), strict=True):
+        digests[span.name].append(digest)
+        mantissas[span.name].reshape(-1)[span.start : span.stop] = after
+        saturated += outside
+    clients = (member.accepted.client for member in merge.members)
+    weights = dict(zip(clients, merge.plan.weights, strict=True))
+    return Merged(mantissas, saturated, weights, merge_digest(digests), state.after)
+
+
+def reader(members: Sequence[Member], factors: tuple[int, ...] | None = None, tables: Tables | None = None) -> Reader:
+    """Return what reads the members' blocks: bounded where there are ``factors``, with importance where ``tables``."""
+
+    def read(span: Span) -> Block:
+        block = read_block(span, members)
+        if span.kind is not TensorClass.TRAINABLE:
+            return block
+        if factors is not None:
+            block = norm_bound.bounded(block, factors)
+        if tables is None:
+            return block
+        return Block(span, block.rows, block.shifts, rescaled_rows(span, members, tables))
+
+    return read
+
+
+def _measure(rule: Rule | norm_bound.Norms, members: Sequence[Member], base: Model, read: Reader, run: Run) -> Measured:
+    """Sum the measures of all trainable blocks: Python integers, so that no order and no size matters."""
+    pieces = [part for span in spans(trainable_specs(base.specs)) for part in span.cut(_width(members))]
+    total: Measured | None = None
+    for measured in run(lambda span: rule.measure(read(span)), pieces):
+        total = measured if total is None else total + measured
+    assert total is not None  # noqa: S101 - a model has a trainable tensor
+    return total
+
+
+def _width(members: Sequence[Member]) -> int:
+    """Coordinates of a block: as if all were int32, which norm bounding makes of them."""
+    return block_width(len(members), 4)
