@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 export SOLCX_BINARY_PATH := $(CURDIR)/.solcx
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo kubo kubo-if-possible test test-python test-contracts test-deep coverage check format lock abi bench-gas bench-ipfs clean need-python need-node
+.PHONY: help setup demo kubo kubo-if-possible test test-python test-contracts test-deep coverage check format lock abi bench-gas bench-ipfs bench-merge bench-forgetting bench-fedavg bench-attacks clean need-python need-node
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -33,6 +33,11 @@ need-node:
 
 .venv/.dev: requirements/dev.txt .venv/.runtime
 	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	touch $@
+
+.venv-bench/.done: requirements/bench.txt | need-python
+	test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --require-hashes -r requirements/bench.txt
 	touch $@
 
 .venv-contracts/.done: requirements/contracts.txt | need-python
@@ -99,13 +104,26 @@ bench-gas: setup .solcx/solc-v0.8.37 ## Measure gas on anvil and write benchmark
 bench-ipfs: setup kubo ## Measure content stores beside the ipfs command and write benchmarks/results/ipfs.json; some minutes
 	$(BIN)/python -m benchmarks.ipfs $(ARGS)
 
+bench-merge: setup .venv-bench/.done ## Measure merging beside Flower and write benchmarks/results/merge.json; some minutes
+	$(BIN)/python -m benchmarks.merge $(ARGS)
+
+bench-forgetting: setup .venv-bench/.done ## Measure what rounds of new data make the model forget; about an hour; reads MNIST
+	$(BIN)/python -m benchmarks.forgetting $(ARGS)
+
+bench-fedavg: setup .venv-bench/.done ## Measure rounds to 97 % on MNIST, quantised and in float32; hours; reads MNIST
+	$(BIN)/python -m benchmarks.fedavg $(ARGS)
+
+bench-attacks: setup ## Measure accuracy under attack of every merge rule and write its table; some minutes
+	$(BIN)/python -m benchmarks.attacks $(ARGS)
+
 UV_COMPILE := $(CURDIR)/$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 
 lock: .venv/.dev ## Pin the newest dependencies that pyproject.toml allows, with hashes and without addresses
 	cd requirements && $(UV_COMPILE) --upgrade --group ../pyproject.toml:dev ../pyproject.toml -o dev.txt
 	cd requirements && $(UV_COMPILE) --upgrade ../pyproject.toml -c dev.txt -o runtime.txt
 	cd requirements && $(UV_COMPILE) --upgrade --group ../pyproject.toml:contracts -o contracts.txt
+	cd requirements && $(UV_COMPILE) --upgrade --group ../pyproject.toml:bench -o bench.txt
 	! grep -nE 'https?://|--(extra-)?index-url' requirements/*.txt
 
 clean: ## Remove everything that can be made again
-	rm -rf .venv .venv-contracts node_modules .solcx build
+	rm -rf .venv .venv-contracts .venv-bench node_modules .solcx build
