@@ -57,14 +57,14 @@ class Merged:
     Args:
         mantissas: int32 by merged tensor, the base's shapes and order. saturated: Coordinates that left the grid's range.
         weights: Of each member by client; 0 where the rule left it out.
-        digest: What an attestation's witness is made of.
+        digest: What an attestation's witness is made of; None where nobody asked for it.
         moments: The server step's new state, None for a plain step.
     """
 
     mantissas: Mapping[str, NDArray[np.int32]]
     saturated: int
     weights: Mapping[Address, int]
-    digest: Hash
+    digest: Hash | None
     moments: Moments | None = None
 
 
@@ -102,8 +102,14 @@ def plan_merge(task: Task, base: Model, members: Sequence[Member], run: Run = se
     return Merge(task, ordered, plan, WeightedMean(tuple(examples)), factors, tables)
 
 
-def apply_merge(merge: Merge, base: Model, moments: Moments | None = None, run: Run = serial) -> Merged:
-    """Merge every span and move ``base`` by it: one rounding a coordinate."""
+def apply_merge(
+    merge: Merge, base: Model, moments: Moments | None = None, run: Run = serial, witness: bool = True
+) -> Merged:
+    """Merge every span and move ``base`` by it: one rounding a coordinate.
+
+    Args:
+        witness: Whether to hash the numerators, 8 bytes a coordinate, for `Merged.digest`.
+    """
     step = step_of(merge.task.server)
     pieces = spans(base.specs)
     state = ServerMoments(step, base, moments)
@@ -113,7 +119,8 @@ def apply_merge(merge: Merge, base: Model, moments: Moments | None = None, run: 
     def work(span: Span) -> tuple[bytes, NDArray[np.int32], int]:
         part = merge.part(span)
         stepped = state.step(span, part) if span.kind is TensorClass.TRAINABLE else part
-        return part.digest(), *moved(base.mantissas[span.name].reshape(-1)[span.start : span.stop], stepped)
+        digest = part.digest() if witness else b""
+        return digest, *moved(base.mantissas[span.name].reshape(-1)[span.start : span.stop], stepped)
 
     for span, (digest, after, outside) in zip(pieces, run(work, pieces), strict=True):
         digests[span.name].append(digest)
@@ -121,7 +128,7 @@ def apply_merge(merge: Merge, base: Model, moments: Moments | None = None, run: 
         saturated += outside
     clients = (member.accepted.client for member in merge.members)
     weights = dict(zip(clients, merge.plan.weights, strict=True))
-    return Merged(mantissas, saturated, weights, merge_digest(digests), state.after)
+    return Merged(mantissas, saturated, weights, merge_digest(digests) if witness else None, state.after)
 
 
 def reader(members: Sequence[Member], factors: tuple[int, ...] | None = None, tables: Tables | None = None) -> Reader:

@@ -1,11 +1,32 @@
-"""The loops in which a merge spends its time, each with one exact result whatever runs it."""
+"""The loops in which a merge spends its time, each with one exact result whatever runs it.
+
+Large blocks go to `processor.compiled`; for small ones loading the compiler would take longer than the work.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
+
+from protocol.fixed_point import round_half_even_div, saturate
+
+COMPILED_FROM = 1 << 19  # values of a block from which on compiled code is used
+_EXACT_FLOAT = 1 << 52
+_LARGEST_QUOTIENT = 1 << 31
+
+
+@cache
+def compiled() -> ModuleType | None:
+    """Return `processor.compiled`, or None where Numba is missing or does not work: everything goes on without."""
+    try:
+        from processor import compiled as module
+    except Exception:  # a compiler can fail to load in many ways, none of which changes a result
+        return None
+    return module
 
 
 def weighted_sum(rows: NDArray[np.signedinteger], factors: Sequence[int]) -> NDArray[np.int64]:
@@ -16,8 +37,34 @@ def weighted_sum(rows: NDArray[np.signedinteger], factors: Sequence[int]) -> NDA
         factors: One a member, not negative, such that sum_k factors[k] * |rows[k]| stays below 2^63: then every partial
             sum in every order does.
     """
+    fast = compiled() if rows.size >= COMPILED_FROM else None
+    if fast is not None:
+        return np.asarray(fast.weighted_sum(rows, np.array(factors, np.int64)))
     total = np.zeros(rows.shape[1], dtype=np.int64)
     for row, factor in zip(rows, factors, strict=True):
         if factor:
             total += np.multiply(row, np.int64(factor), dtype=np.int64)
     return total
+
+
+def move(
+    before: NDArray[np.int32], numerators: NDArray[np.int64], denominator: int | NDArray[np.int64], limit: int
+) -> tuple[NDArray[np.int32], int]:
+    """Return before + round_half_even(numerators / denominator), clipped to ±limit, and how many had to be clipped.
+
+    Args:
+        before: int32 of shape (coordinates,), |q| <= limit.
+        numerators: int64 of the same shape, any values.
+        denominator: Positive, below 2^63; one, or an int64 array of the same shape.
+        limit: Below 2^30.
+    """
+    if isinstance(denominator, int) and denominator <= _EXACT_FLOAT and before.size >= COMPILED_FROM >> 3:
+        most = max(int(numerators.max(initial=0)), -int(numerators.min(initial=0)))
+        fast = compiled() if most <= min(_EXACT_FLOAT, _LARGEST_QUOTIENT * denominator) else None
+        if fast is not None:
+            after, outside = fast.move(before, numerators, np.int64(denominator), np.int64(limit))
+            return after, int(outside)
+    # Clipping the change first keeps the sum far inside int64 and cannot change a clipped result.
+    change = saturate(round_half_even_div(numerators, denominator), 2 * limit + 1)[0]
+    clipped, outside = saturate(before + change, limit)
+    return clipped.astype(np.int32), outside

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.fixed_point import round_half_even_div, saturate
+from processor.kernels import move
 from protocol.grid import MANTISSA_LIMIT
 from protocol.types import Hash
-
-LARGEST_STEP = 2 * MANTISSA_LIMIT  # a larger change saturates whatever it is added to
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +25,6 @@ class Part:
 
     numerators: NDArray[np.int64]
     denominator: int | NDArray[np.int64]
-
-    def rounded(self) -> NDArray[np.int64]:
-        """Return the change in whole steps, ties to even, clipped at ±2^25, beyond which any mantissa saturates."""
-        return saturate(round_half_even_div(self.numerators, self.denominator), LARGEST_STEP)[0]
 
     def digest(self) -> bytes:
         """Return the sha-256 of denominators (uint64) and numerators (int64), little-endian."""
@@ -76,6 +70,4 @@ def moved(before: NDArray[np.int32], part: Part) -> tuple[NDArray[np.int32], int
     Args:
         before: int32 mantissas of the span, |q| < 2^24.
     """
-    # Clipping the change first keeps the sum far inside int64 and cannot change a clipped result.
-    after, saturated = saturate(before + part.rounded(), MANTISSA_LIMIT - 1)
-    return after.astype(np.int32), saturated
+    return move(before, part.numerators, part.denominator, MANTISSA_LIMIT - 1)

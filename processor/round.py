@@ -127,7 +127,7 @@ def derive_round(
         derived=derived,
         model=result.model,
         model_files=result.files,
-        merge_digest=merged.digest if merged else merge_digest(None),
+        merge_digest=(merged.digest if merged else None) or merge_digest(None),
         rewards=rewards,
         result_hash=_result_hash(facts, derived),
         refusals=_refusals(screened),
