@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import BinaryIO, Protocol, cast
 
 
 class Content(Protocol):
@@ -52,6 +53,38 @@ class Held:
     def read_into(self, start: int, out: memoryview) -> None:
         """Fill ``out`` with the bytes from ``start`` on; raises as `read`."""
         out[:] = self.read(start, start + len(out))
+
+
+class _Stream(io.RawIOBase):
+    """A content as a binary stream, read from its beginning."""
+
+    def __init__(self, content: Content) -> None:
+        self._content, self._at = content, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, out: object) -> int:
+        target = memoryview(out).cast("B")  # type: ignore[arg-type] # io gives a writable buffer
+        length = min(len(target), self._content.size - self._at)
+        self._content.read_into(self._at, target[:length])
+        self._at += length
+        return length
+
+
+def open_stream(file: bytes | Content) -> BinaryIO:
+    """Return a stream of the bytes of ``file``, from its beginning; nothing is copied beyond what is read."""
+    return io.BytesIO(file) if isinstance(file, bytes) else cast("BinaryIO", _Stream(file))
+
+
+def read_text(file: bytes | Content, limit: int) -> bytes:
+    """Return the bytes of a small file; of one that is larger than ``limit`` one byte more than that, to be refused."""
+    return file if isinstance(file, bytes) else bytes(file.read(0, min(file.size, limit + 1)))
+
+
+def materialise(files: Files) -> dict[str, bytes]:
+    """Return the bytes of contents."""
+    return {name: bytes(content.read(0, content.size)) for name, content in files.items()}
 
 
 Files = Mapping[str, Content]  # the files of an artifact directory by name

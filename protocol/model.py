@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protocol import canonical_json, tensors
 from protocol.cid import Cid, directory_cid
+from protocol.content import Content, Files, Held, materialise, open_stream, read_text
 from protocol.errors import NegativeStatistic, OutsideWindow, TooLarge, WrongFiles
 from protocol.fields import Field
-from protocol.grid import MANTISSA_LIMIT, check_finite, grid_exponent, snap, to_float32, unsnap
+from protocol.grid import MANTISSA_LIMIT, check_exponent, check_finite, grid_exponent, snap, to_float32, unsnap
 from protocol.specs import (
     TensorClass,
     TensorSpec,
@@ -43,11 +43,13 @@ __all__ = [
     "decode_weights",
     "encode_model",
     "grid_exponent",
+    "model_contents",
     "snap",
     "to_float32",
     "unsnap",
     "weights_bytes",
     "weights_cid",
+    "weights_content",
 ]
 
 ARCHITECTURE, WEIGHTS = "architecture.json", "weights.safetensors"
@@ -95,44 +97,57 @@ def encode_model(model: Model) -> dict[str, bytes]:
         ArtifactRefused: It is not a model: WrongFiles, TooLarge, WrongField, WrongTensor, NotFinite, OutsideWindow or
             NegativeStatistic, by what is wrong.
     """
-    files = {
-        ARCHITECTURE: model.architecture,
-        WEIGHTS: weights_bytes(model),
-        MANIFEST: canonical_json.dumps(_manifest(model)),
+    return materialise(model_contents(model))
+
+
+def model_contents(model: Model) -> dict[str, Content]:
+    """Return the files of ``model`` as contents that are encoded when they are read: nothing is held twice.
+
+    Raises:
+        ArtifactRefused: As `encode_model`.
+    """
+    manifest = canonical_json.dumps(_manifest(model))
+    _read_manifest(manifest)  # refuses what nobody could read
+    files: dict[str, Content] = {
+        ARCHITECTURE: Held(model.architecture),
+        WEIGHTS: weights_content(model),
+        MANIFEST: Held(manifest),
     }
-    _read_manifest(files[MANIFEST])  # refuses what nobody could read
     _check_architecture(model.architecture)
     _check_non_negative(model.mantissas, model.specs)
     _check_presence(model.importance is not None, model.anchor)
     if model.importance is not None:
         check_arrays(model.importance, trainable_specs(model.specs), IMPORTANCE, "uint32")
-        files[IMPORTANCE] = tensors.dumps(model.importance)
+        files[IMPORTANCE] = tensors.Encoding({name: _as_it_is(array) for name, array in model.importance.items()})
     return files
 
 
-def decode_model(files: Mapping[str, bytes]) -> Model:
+def decode_model(files: Mapping[str, bytes] | Files) -> Model:
     """Return the model that ``files`` are the encoding of; arrays are read-only.
 
     Raises:
         ArtifactRefused: WrongFiles, TooLarge, NotCanonical, WrongField, WrongTensor, NotFinite, OutsideWindow or
             NegativeStatistic, by what is wrong.
+        BlockMissing, BlockCorrupt, StoreUnavailable: From the contents.
     """
     if files.keys() - {IMPORTANCE} != {ARCHITECTURE, WEIGHTS, MANIFEST}:
         raise _wrong_files(f"It has {', '.join(sorted(map(ascii, files)))}.")
-    _check_architecture(files[ARCHITECTURE])
-    model = _read_manifest(files[MANIFEST])
+    architecture = read_text(files[ARCHITECTURE], MAX_ARCHITECTURE_BYTES)
+    _check_architecture(architecture)
+    model = _read_manifest(read_text(files[MANIFEST], MAX_MANIFEST_BYTES))
     _check_presence(IMPORTANCE in files, model.anchor)
     weights = _load_weights(files[WEIGHTS], model.specs)
     mantissas = _unsnap_all(weights, model.specs)
     _check_non_negative(mantissas, model.specs)
     importance = None
     if IMPORTANCE in files:
-        importance = tensors.loads(files[IMPORTANCE])
-        check_arrays(importance, trainable_specs(model.specs), IMPORTANCE, "uint32")
-    constants = {name: array for name, array in weights.items() if name not in mantissas}
+        opened = tensors.open_file(files[IMPORTANCE])
+        check_arrays(opened, trainable_specs(model.specs), IMPORTANCE, "uint32")
+        importance = {name: tensors.whole(tensor) for name, tensor in opened.items()}
+    constants = {name: tensors.whole(tensor) for name, tensor in weights.items() if name not in mantissas}
     return replace(
         model,
-        architecture=files[ARCHITECTURE],
+        architecture=architecture,
         mantissas=mantissas,
         constants=constants,
         importance=importance,
@@ -140,7 +155,13 @@ def decode_model(files: Mapping[str, bytes]) -> Model:
 
 
 def weights_bytes(model: Model) -> bytes:
-    """Return the ``weights.safetensors`` of ``model``.
+    """Return the ``weights.safetensors`` of ``model``; raises as `weights_content`."""
+    content = weights_content(model)
+    return bytes(content.read(0, content.size))
+
+
+def weights_content(model: Model) -> Content:
+    """Return the ``weights.safetensors`` of ``model``, encoded when it is read.
 
     Raises:
         WrongTensor: An array is missing, unknown, or has another shape or dtype than its spec.
@@ -151,21 +172,33 @@ def weights_bytes(model: Model) -> bytes:
     check_arrays(model.mantissas, merged, "The mantissas", "int32")
     check_arrays(model.constants, constants, "The constants")
     _check_constants(model.constants)
-    weights: dict[str, tensors.Array] = dict(model.constants)
+    weights = {name: _as_it_is(array) for name, array in model.constants.items()}
     for spec in merged:
         mantissas = model.mantissas[spec.name]
         if mantissas.max() >= MANTISSA_LIMIT or mantissas.min() <= -MANTISSA_LIMIT:
             raise OutsideWindow(f"Tensor {spec.name} leaves its grid.", "|q| must stay below 2^24.", "Saturate it.")
-        weights[spec.name] = to_float32(mantissas, spec.grid)
-    return tensors.dumps(weights)
+        check_exponent(spec.grid, f"Tensor {spec.name}")
+        weights[spec.name] = _as_float32(mantissas, spec.grid)
+    return tensors.Encoding(weights)
+
+
+def _as_it_is(array: tensors.Array) -> tensors.Source:
+    tensors.check_bool("A constant", array)
+    flat = array.reshape(-1)
+    return tensors.Source(array.dtype.name, array.shape, lambda start, stop: flat[start:stop])
+
+
+def _as_float32(mantissas: NDArray[np.int32], exponent: int) -> tensors.Source:
+    flat = mantissas.reshape(-1)
+    return tensors.Source("float32", mantissas.shape, lambda start, stop: to_float32(flat[start:stop], exponent))
 
 
 def weights_cid(model: Model) -> Cid:
     """Return the CID of the ``weights.safetensors`` *file* of ``model``, by which an anchor is named."""
-    return import_file(BytesIO(weights_bytes(model)), lambda block: None).cid
+    return import_file(open_stream(weights_content(model)), lambda block: None).cid
 
 
-def decode_weights(data: bytes, specs: Sequence[TensorSpec]) -> dict[str, NDArray[np.int32]]:
+def decode_weights(data: bytes | Content, specs: Sequence[TensorSpec]) -> dict[str, NDArray[np.int32]]:
     """Return the mantissas in the ``weights.safetensors`` of a model with ``specs``: for an anchor, which is one file.
 
     Raises:
@@ -211,20 +244,23 @@ def _read_manifest(data: bytes) -> Model:
     )
 
 
-def _load_weights(data: bytes, specs: Sequence[TensorSpec]) -> dict[str, tensors.Array]:
-    weights = tensors.loads(data)
+def _load_weights(file: bytes | Content, specs: Sequence[TensorSpec]) -> Mapping[str, tensors.Tensor]:
+    weights = tensors.open_file(file)
     check_arrays(weights, specs, WEIGHTS)
-    _check_constants({spec.name: weights[spec.name] for spec in specs if spec.kind is TensorClass.CONSTANT})
+    constants = (spec.name for spec in specs if spec.kind is TensorClass.CONSTANT)
+    _check_constants({name: tensors.whole(weights[name]) for name in constants})
     return weights
 
 
-def _unsnap_all(
-    weights: Mapping[str, NDArray[np.float32]], specs: Sequence[TensorSpec]
-) -> dict[str, NDArray[np.int32]]:
+def _unsnap_all(weights: Mapping[str, tensors.Tensor], specs: Sequence[TensorSpec]) -> dict[str, NDArray[np.int32]]:
     mantissas = {}
     for spec in merged_specs(specs):
-        mantissas[spec.name] = unsnap(weights[spec.name], spec.grid, f"Tensor {spec.name}")
-        mantissas[spec.name].flags.writeable = False
+        snapped = np.empty(spec.shape, np.int32)
+        flat = snapped.reshape(-1)
+        for start, part in tensors.spans_of(weights[spec.name]):
+            flat[start : start + part.size] = unsnap(part, spec.grid, f"Tensor {spec.name}")
+        snapped.flags.writeable = False
+        mantissas[spec.name] = snapped
     return mantissas
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol import canonical_json
-from protocol.content import Content
+from protocol.content import Content, check_range
 from protocol.errors import NotCanonical, TooLarge, WrongTensor
 from protocol.fields import Field
 
@@ -102,7 +103,7 @@ def dumps(tensors: Mapping[str, Array]) -> bytes:
     parts: list[bytes | memoryview] = [header]
     for name in offsets:
         array = np.ascontiguousarray(tensors[name], dtype=np.dtype(specs[name][0]).newbyteorder("<"))
-        _check_bool(name, array)
+        check_bool(name, array)
         parts.append(array.reshape(-1).view(np.uint8).data)
     return b"".join(parts)
 
@@ -121,7 +122,7 @@ def loads(data: bytes) -> dict[str, Array]:
         raise _refusal("It has fewer or more data than its tensors.")
     views = {name: _view(data, len(header) + offsets[name], specs[name]) for name in sorted(specs)}
     for name, view in views.items():
-        _check_bool(name, view)
+        check_bool(name, view)
     return views
 
 
@@ -190,7 +191,7 @@ def open_tensors(content: Content) -> dict[str, Stored]:
     """Return the tensors of the safetensors file ``content``, in name order; only its header is read.
 
     Raises:
-        As `loads`; bool tensors, whose every byte would have to be looked at, are WrongTensor.
+        As `loads`; bool tensors are read for it.
         BlockMissing, BlockCorrupt, StoreUnavailable: From the content.
     """
     length = min(header_bytes(bytes(content.read(0, min(8, content.size)))), content.size)
@@ -198,13 +199,80 @@ def open_tensors(content: Content) -> dict[str, Stored]:
     header, offsets = _header(specs)
     if content.size != len(header) + sum(map(_byte_size, specs.values())):
         raise _refusal("It has fewer or more data than its tensors.")
-    for name, (dtype, _) in specs.items():
-        if dtype == "bool":
-            raise WrongTensor(f"Tensor {name} is bool.", "Only models hold bool tensors.", "Convert it.")
-    return {
+    opened = {
         name: Stored(content, len(header) + offsets[name], shape, np.dtype(dtype).newbyteorder("<"))
         for name, (dtype, shape) in sorted(specs.items())
     }
+    for name, tensor in opened.items():
+        if tensor.dtype.kind == "b":
+            for _, part in spans_of(tensor):
+                check_bool(name, part)
+    return opened
+
+
+def open_file(file: bytes | Content) -> Mapping[str, Tensor]:
+    """Return the tensors of a safetensors file: views of bytes, or tensors that are read when asked for; raises as both."""
+    return loads(file) if isinstance(file, bytes) else open_tensors(file)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A tensor that is made span by span: ``read(start, stop)`` gives the coordinates of that span, 1-D, in C order."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    read: Callable[[int, int], Array]
+
+
+class Encoding:
+    """The one encoding of tensors as a `protocol.content.Content`: made when it is read, never held as a whole.
+
+    Raises:
+        WrongTensor, TooLarge: As `dumps`.
+    """
+
+    def __init__(self, tensors: Mapping[str, Source]) -> None:
+        specs = {name: (source.dtype, source.shape) for name, source in tensors.items()}
+        for name, spec in specs.items():
+            _check_spec(name, spec)
+        self._header, offsets = _header(specs)
+        _check_sizes(len(self._header) - 8, len(specs))
+        self._pieces = [(len(self._header) + offset, tensors[name]) for name, offset in offsets.items()]
+        self._ends = [start + _byte_size((source.dtype, source.shape)) for start, source in self._pieces]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the encoding."""
+        return self._ends[-1] if self._ends else len(self._header)
+
+    def read(self, start: int, stop: int) -> memoryview:
+        """Return the bytes ``start`` to before ``stop``; raises ValueError where they leave the encoding."""
+        out = memoryview(bytearray(stop - start))
+        self.read_into(start, out)
+        return out
+
+    def read_into(self, start: int, out: memoryview) -> None:
+        """Fill ``out`` with the bytes from ``start`` on; raises as `read`."""
+        stop = start + len(out)
+        check_range(self.size, start, stop)
+        if start < len(self._header):
+            part = self._header[start:stop]
+            out[: len(part)] = part
+        first = bisect_right(self._ends, start)
+        for (begin, source), end in zip(self._pieces[first:], self._ends[first:], strict=True):
+            if begin >= stop:
+                break
+            low, high = max(begin, start), min(end, stop)
+            out[low - start : high - start] = _bytes_of(source, low - begin, high - begin)
+
+
+def _bytes_of(source: Source, start: int, stop: int) -> memoryview:
+    dtype = np.dtype(source.dtype).newbyteorder("<")
+    size = dtype.itemsize
+    first, last = start // size, -(-stop // size)
+    values = np.ascontiguousarray(source.read(first, last), dtype=dtype)
+    view: memoryview = values.view(np.uint8).data
+    return view[start - first * size : stop - first * size]
 
 
 def header_bytes(data: bytes) -> int:
@@ -245,7 +313,8 @@ def _view(data: bytes, start: int, spec: Spec) -> Array:
     return view
 
 
-def _check_bool(name: str, array: Array) -> None:
+def check_bool(name: str, array: Array) -> None:
+    """Refuse bool tensors that hold other bytes than 0 and 1; raises NotCanonical."""
     if array.dtype.kind == "b" and array.view(np.uint8).max() > 1:
         raise _refusal(f"The bool tensor {name} holds other bytes than 0 and 1.")
 

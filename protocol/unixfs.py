@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from protocol.chunks import hashed_chunks
 from protocol.cid import DAG_PB, RAW, Cid, block_cid, verify_block
+from protocol.content import Files, open_stream
 from protocol.dag_pb import MAX_DIRECTORY_LINKS, Kind, Node, PbLink, decode_node, encode_node, may_link
 from protocol.errors import InvalidInput, NotCanonical, TooLarge
 from protocol.types import Digest
@@ -81,7 +82,7 @@ def import_file(stream: BinaryIO, emit: Emit) -> Root:
     return tree.finish()
 
 
-def import_directory(files: Mapping[str, bytes], emit: Emit) -> Root:
+def import_directory(files: Mapping[str, bytes] | Files, emit: Emit) -> Root:
     """Import ``files`` (content by name, whatever the order) and the directory of them, which is emitted last.
 
     Raises:
@@ -93,12 +94,12 @@ def import_directory(files: Mapping[str, bytes], emit: Emit) -> Root:
             f"A directory has at most {MAX_ENTRIES} files with plain ASCII names.",
             "Use the names that the artifact's kind fixes.",
         )
-    roots = {name: import_file(io.BytesIO(files[name]), emit) for name in sorted(files)}
+    roots = {name: import_file(open_stream(files[name]), emit) for name in sorted(files)}
     links = tuple(PbLink(root.cid, name, root.total_size) for name, root in roots.items())
     return emit_node(Node(Kind.DIRECTORY, links), sum(root.size for root in roots.values()), emit)
 
 
-def directory_digest(files: Mapping[str, bytes]) -> Digest:
+def directory_digest(files: Mapping[str, bytes] | Files) -> Digest:
     """Return the digest that names the directory of ``files`` on chain, without keeping a block.
 
     Raises:

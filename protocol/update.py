@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from protocol import canonical_json, tensors
 from protocol.cid import directory_cid
-from protocol.content import Content, Files
+from protocol.content import Files, read_text
 from protocol.errors import (
     EmptyImportance,
     NegativeStatistic,
@@ -98,9 +98,9 @@ def decode_update(files: Mapping[str, bytes] | Files) -> Update:
             f"It has {MANIFEST}, {DELTA} and, where the round consolidates, {IMPORTANCE}.",
             "Publish it with encode_update.",
         )
-    deltas = _tensors(files[DELTA])
-    importance = _tensors(files[IMPORTANCE]) if IMPORTANCE in files else None
-    fields = Field(canonical_json.loads(_text(files[MANIFEST])), MANIFEST).object(_FIELDS)
+    deltas = tensors.open_file(files[DELTA])
+    importance = tensors.open_file(files[IMPORTANCE]) if IMPORTANCE in files else None
+    fields = Field(canonical_json.loads(read_text(files[MANIFEST], canonical_json.MAX_BYTES)), MANIFEST).object(_FIELDS)
     fields["version"].integer(1, 1)
     return Update(
         federation=FederationId(fields["federation"].hash()),
@@ -119,17 +119,6 @@ def decode_update(files: Mapping[str, bytes] | Files) -> Update:
 
 def _dumps(values: Mapping[str, tensors.Tensor]) -> bytes:
     return tensors.dumps({name: tensors.whole(tensor) for name, tensor in values.items()})
-
-
-def _tensors(file: bytes | Content) -> Mapping[str, tensors.Tensor]:
-    return tensors.loads(file) if isinstance(file, bytes) else tensors.open_tensors(file)
-
-
-def _text(file: bytes | Content) -> bytes:
-    if isinstance(file, bytes):
-        return file
-    # one byte more than canonical_json reads is enough for it to refuse
-    return bytes(file.read(0, min(file.size, canonical_json.MAX_BYTES + 1)))
 
 
 def check_update(update: Update, *, base: Model, delta_type: str, importance: bool) -> None:
