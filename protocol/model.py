@@ -106,13 +106,9 @@ def model_contents(model: Model) -> dict[str, Content]:
     Raises:
         ArtifactRefused: As `encode_model`.
     """
-    manifest = canonical_json.dumps(_manifest(model))
+    weights, manifest = weights_content(model), canonical_json.dumps(_manifest(model))
     _read_manifest(manifest)  # refuses what nobody could read
-    files: dict[str, Content] = {
-        ARCHITECTURE: Held(model.architecture),
-        WEIGHTS: weights_content(model),
-        MANIFEST: Held(manifest),
-    }
+    files: dict[str, Content] = {ARCHITECTURE: Held(model.architecture), WEIGHTS: weights, MANIFEST: Held(manifest)}
     _check_architecture(model.architecture)
     _check_non_negative(model.mantissas, model.specs)
     _check_presence(model.importance is not None, model.anchor)
