@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from processor import ewc
 from processor.agreement import agreements
 from processor.blocks import Member
+from processor.committee import check_past, renewed
 from processor.engine import Merged, merge_updates
 from processor.facts import RoundFacts, facts
 from processor.merge import merge_digest
 from processor.rules import rule_name
 from processor.runs import Run, serial
 from processor.screening import Screened, screen
-from processor.updates import Fetch, UpdateReader
+from processor.stated import Demand, is_stated, taken
+from processor.updates import Accepted, Fetch, UpdateReader
+from protocol.committee import encode_committee
 from protocol.errors import TooLarge
 from protocol.hashing import result_hash
 from protocol.merkle import MerkleTree
@@ -44,6 +47,8 @@ class Derivation:
         rewards: The tree that clients claim from.
         result_hash: What auditors attest.
         refusals: For each refused update, by client, why: text for people.
+        artifacts: The files of what the model names beside its own: they are published with it.
+        demand: What the organization's stated model has to fit, under a rule that leaves the model to its word.
     """
 
     derived: Derived
@@ -53,6 +58,8 @@ class Derivation:
     rewards: MerkleTree
     result_hash: Hash
     refusals: Mapping[Address, str]
+    artifacts: tuple[Mapping[str, bytes], ...] = ()
+    demand: Demand | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,8 @@ class _Result:
     outcome: Outcome
     saturated: int = 0
     consolidated: bool = False
+    artifacts: tuple[Mapping[str, bytes], ...] = ()
+    demand: Demand | None = None
 
 
 def derive_round(
@@ -92,8 +101,10 @@ def derive_round(
     Raises:
         ArithmeticRefused: The task and terms allow sums that could overflow.
         WrongField: The task names an unknown merge rule.
+        ValueError: ``past`` is not the past that ``base`` names.
     """
     check_bounds(task, facts.terms.max_updates)
+    check_past(task.committee, base, past.committee)
     load = UpdateReader(fetch_update)
     screened = tuple(screen(facts, task, base, load, unavailable, past.standing))
     members = [Member(one.accepted, load(one.update.digest)) for one in screened if one.accepted is not None]
@@ -101,7 +112,7 @@ def derive_round(
     importance = None
     if merged is not None and facts.terms.consolidate:
         importance = ewc.consolidate(task.consolidation, base, members, run)
-    result = _result(facts, task, base, merged, importance)
+    result = _result(facts, task, base, merged, importance, [member.accepted for member in members], past)
     merged = merged if result.outcome == "merged" else None
 
     weights, agreement = _shares(base, merged, members, run)
@@ -114,7 +125,7 @@ def derive_round(
         updates_hash=facts.updates_hash,
         rule=rule_name(task),
         outcome=result.outcome,
-        stated=False,
+        stated=is_stated(task.merge.rule) and result.outcome == "merged",
         model=result.digest,
         merged=sum(weight > 0 for weight in weights.values()) if merged else 0,
         saturated=result.saturated,
@@ -131,6 +142,8 @@ def derive_round(
         rewards=rewards,
         result_hash=_result_hash(facts, derived),
         refusals=_refusals(screened),
+        artifacts=result.artifacts,
+        demand=result.demand,
     )
 
 
@@ -150,20 +163,39 @@ def _result(
     base: Model,
     merged: Merged | None,
     importance: Mapping[str, NDArray[np.uint32]] | None,
+    accepted: Sequence[Accepted],
+    past: Past,
 ) -> _Result:
     """Make the merged model. Without a merge, or where nobody could fetch its result, the base stays, under its digest."""
     if merged is None:
         return _Result(None, None, facts.base, "too-few-updates")
-    model = replace(base, round=facts.index, parents=(facts.base,), mantissas=merged.mantissas)
+    committee = renewed(task.committee, past.committee, facts, accepted, merged.weights)
+    artifacts = () if committee is None else (encode_committee(committee),)
+    model = replace(
+        base,
+        round=facts.index,
+        parents=(facts.base,),
+        mantissas=merged.mantissas,
+        committee=directory_digest(artifacts[0]) if artifacts else None,
+    )
     if importance is not None:
         model = replace(model, importance=importance, anchor=str(weights_cid(base)))
+    demand = None
+    if is_stated(task.merge.rule):
+        assert committee is not None  # noqa: S101 - decode_task: who distils keeps a committee; tells the type checker
+        demand = Demand(model, committee)
+        stated = taken(past.stated, demand)
+        if stated is None:
+            return _Result(None, None, facts.base, "unfit-model", demand=demand)
+        model = stated
     try:
         files = encode_model(model)
     except TooLarge:
         return _Result(None, None, facts.base, "too-large")
     if sum(map(len, files.values())) > task.limits.model_bytes:
         return _Result(None, None, facts.base, "too-large")
-    return _Result(model, files, directory_digest(files), "merged", merged.saturated, importance is not None)
+    consolidated, digest = importance is not None, directory_digest(files)
+    return _Result(model, files, digest, "merged", merged.saturated, consolidated, artifacts, demand)
 
 
 def _verdict(

@@ -10,7 +10,10 @@ from protocol.errors import WrongField
 from protocol.merge_terms import MergeRule
 from protocol.task import Task
 
-RULES: Mapping[str, Callable[[MergeRule], Rule]] = {"fedavg": lambda terms: FedAvg()}
+RULES: Mapping[str, Callable[[MergeRule], Rule]] = {
+    "fedavg": lambda terms: FedAvg(),
+    "distilled": lambda terms: FedAvg(),  # the mean that distillation starts from (processor.stated)
+}
 
 
 def rule_of(task: Task) -> Rule:

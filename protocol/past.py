@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from protocol.committee import CommitteeManifest
 from protocol.model import Model
 from protocol.types import Address, Digest
 
@@ -30,7 +31,7 @@ class Past:
 
     moments: Moments | None = None
     standing: Mapping[Address, int] = field(default_factory=dict)
-    committee: object | None = None
+    committee: CommitteeManifest | None = None
     stated: tuple[Digest, Model] | None = None
 
 

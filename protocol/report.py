@@ -30,7 +30,7 @@ _RULE = re.compile(r"[a-z0-9-]{0,64}")
 
 Verdict = Literal["accepted", "refused", "unavailable"]
 # Why the base stays, or that it does not.
-Outcome = Literal["merged", "too-few-updates", "too-large"]
+Outcome = Literal["merged", "too-few-updates", "too-large", "unfit-model"]
 VERSION = 2
 MAX_AGREEMENT = 1000
 
