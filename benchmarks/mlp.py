@@ -8,6 +8,7 @@ weights then stay in the processor's cache, which is faster than a batch of netw
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from itertools import pairwise
 from typing import Protocol
 
@@ -88,15 +89,29 @@ class Pull:
     """
 
     def __init__(self, strengths: Sequence[Floats], anchor: Sequence[Floats]) -> None:
-        self._shares = [(c.astype(np.float64) / (1.0 + c)).astype(np.float32) for c in strengths]
-        self._anchor = anchor
+        shares = [c.astype(np.float64) / (1.0 + c) for c in strengths]
+        self._kept = [np.asarray(1.0 - share, dtype=np.float32) for share in shares]
+        self._targets = [np.asarray(share * each, dtype=np.float32) for share, each in zip(shares, anchor, strict=True)]
 
     def apply(self, weights: Weights) -> None:
         """Move every weight once, in place."""
-        for weight, share, target in zip(weights, self._shares, self._anchor, strict=True):
-            way = target - weight
-            way *= share
-            np.add(weight, way, out=weight)
+        for weight, kept, target in zip(weights, self._kept, self._targets, strict=True):
+            np.multiply(weight, kept, out=weight)
+            np.add(weight, target, out=weight)
+
+    def of_inputs(self, rows: NDArray[np.int64]) -> Pull:
+        """Return the same for a network with these rows of the first kernel only."""
+        part = copy(self)
+        part._kept = [self._kept[0][rows], *self._kept[1:]]
+        part._targets = [self._targets[0][rows], *self._targets[1:]]
+        return part
+
+    def apply_alone(self, kernel: Floats, rows: NDArray[np.int64], steps: int) -> None:
+        """Move these rows of the first kernel ``steps`` times, in place, with nothing in between."""
+        moved, kept, target = kernel[rows], self._kept[0][rows], self._targets[0][rows]
+        for _ in range(steps):
+            moved = moved * kept + target
+        kernel[rows] = moved
 
 
 def train(
@@ -110,12 +125,14 @@ def train(
 ) -> int:
     """Train ``weights`` in place on the mean cross-entropy of each batch of rows; return the number of steps.
 
-    The kernel's rows of pixels that are 0 in every example have no gradient: where nothing else moves them either, they
-    are left out meanwhile, and what remains fits the cache.
+    The kernel's rows of pixels that are 0 in every example have no gradient, and only the penalty moves them: they are
+    left out meanwhile, and what remains fits the cache.
     """
-    seen = np.flatnonzero(x.any(axis=0)) if pull is None else np.arange(x.shape[1])
+    bright = x.any(axis=0)
+    seen, dark = np.flatnonzero(bright), np.flatnonzero(~bright)
     whole, x = weights[0], np.ascontiguousarray(x[:, seen])
     weights = [np.ascontiguousarray(whole[seen]), *weights[1:]]
+    pull_seen = None if pull is None else pull.of_inputs(seen)
     steps = 0
     for rows in batches:
         labels = y[rows]
@@ -124,10 +141,12 @@ def train(
         slope[np.arange(len(rows)), labels] -= 1
         slope /= np.float32(len(rows))
         optimizer.step(weights, inputs, backward(weights, inputs, slope))
-        if pull is not None:
-            pull.apply(weights)
+        if pull_seen is not None:
+            pull_seen.apply(weights)
         steps += 1
     whole[seen] = weights[0]
+    if pull is not None:
+        pull.apply_alone(whole, dark, steps)
     return steps
 
 
