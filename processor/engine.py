@@ -15,7 +15,7 @@ from processor.merge import Part, join, merge_digest, moved
 from processor.rule import Measured, Plan, Rule
 from processor.rules import rule_of
 from processor.runs import Run, serial
-from processor.server_step import ServerMoments, step_of
+from processor.server_step import ServerMoments
 from processor.weighted_mean import WeightedMean
 from protocol.model import Model
 from protocol.past import Moments
@@ -110,9 +110,8 @@ def apply_merge(
     Args:
         witness: Whether to hash the numerators, 8 bytes a coordinate, for `Merged.digest`.
     """
-    step = step_of(merge.task.server)
     pieces = spans(base.specs)
-    state = ServerMoments(step, base, moments)
+    state = ServerMoments(merge.task.server, base.specs, moments)
     mantissas = {name: np.empty(before.shape, np.int32) for name, before in base.mantissas.items()}
     saturated, digests = 0, {name: list[bytes]() for name in mantissas}
 

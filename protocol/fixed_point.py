@@ -119,3 +119,32 @@ def floor_mul(values: NDArray[np.uint32], factor: Fraction) -> NDArray[np.uint64
         return np.asarray(product // np.uint64(factor.denominator), dtype=np.uint64)
     scaled = [value * factor.numerator // factor.denominator for value in values.reshape(-1).tolist()]
     return np.array(scaled, dtype=np.uint64).reshape(values.shape)
+
+
+def mul_half_even(values: NDArray[np.int64], factor: Fraction) -> NDArray[np.int64]:
+    """Return values * factor, rounded to the nearest integer, ties to the even one: exact, one rounding.
+
+    Proof that nothing overflows: with factor a / b and values = h b + l, 0 <= l < b, the result is h a + l a / b rounded.
+    |h a| <= |values| + b because a <= b, and l a < b^2 < 2^62. The step up happens only where b >= 2.
+
+    Args:
+        values: int64 of any shape, each below 2^62 in magnitude.
+        factor: From 0 to 1, with a denominator below 2^31.
+
+    Returns:
+        int64, the same shape; never larger in magnitude than ``values``.
+
+    Raises:
+        ArithmeticRefused: The factor is out of bounds, or the array is not int64.
+    """
+    if values.dtype != np.int64:
+        raise ArithmeticRefused(f"Cannot scale an array of {values.dtype}.", "Moments are int64.")
+    if not 0 <= factor <= 1 or factor.denominator >= 1 << 31:
+        raise ArithmeticRefused(f"Cannot scale by {factor}.", "It is from 0 to 1, with a denominator below 2^31.")
+    a, b = np.int64(factor.numerator), np.int64(factor.denominator)
+    high = np.floor_divide(values, b)
+    rest = (values - high * b) * a
+    low = np.floor_divide(rest, b)
+    left = rest - low * b  # 0 <= left < b, so that 2 left < 2^32
+    floor = high * a + low
+    return np.asarray(floor + ((2 * left > b) | ((2 * left == b) & ((floor & 1) == 1))), dtype=np.int64)

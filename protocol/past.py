@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 from protocol.committee import CommitteeManifest
 from protocol.model import Model
+from protocol.tensors import Tensor
 from protocol.types import Address, Digest
 
-Moments = Mapping[
-    str, tuple[NDArray[np.int64], ...]
-]  # of the server's step, by trainable tensor, in the tensor's shape
+# Of the server's step, by trainable tensor: int64, in the tensor's shape (protocol.server_state).
+Moments = Mapping[str, tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
