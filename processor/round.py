@@ -21,6 +21,7 @@ from processor.screening import Screened, screen
 from processor.stated import Demand, is_stated, taken
 from processor.updates import Accepted, Fetch, UpdateReader
 from protocol.committee import encode_committee
+from protocol.content import Content, Files
 from protocol.errors import TooLarge
 from protocol.hashing import result_hash
 from protocol.merkle import MerkleTree
@@ -28,6 +29,7 @@ from protocol.model import Model, encode_model, weights_cid
 from protocol.past import NOTHING, Past
 from protocol.report import Derived, Outcome, UpdateVerdict, derived_hash
 from protocol.rewards import floor_credit_millis, reward, rewards_tree
+from protocol.server_state import state_contents
 from protocol.task import Task, check_bounds
 from protocol.types import Address, Digest, Hash
 from protocol.unixfs import directory_digest
@@ -58,7 +60,7 @@ class Derivation:
     rewards: MerkleTree
     result_hash: Hash
     refusals: Mapping[Address, str]
-    artifacts: tuple[Mapping[str, bytes], ...] = ()
+    artifacts: tuple[Mapping[str, bytes] | Files, ...] = ()
     demand: Demand | None = None
 
 
@@ -72,7 +74,7 @@ class _Result:
     outcome: Outcome
     saturated: int = 0
     consolidated: bool = False
-    artifacts: tuple[Mapping[str, bytes], ...] = ()
+    artifacts: tuple[Mapping[str, bytes] | Files, ...] = ()
     demand: Demand | None = None
 
 
@@ -105,14 +107,17 @@ def derive_round(
     """
     check_bounds(task, facts.terms.max_updates)
     check_past(task.committee, base, past.committee)
+    if (base.server_state is None) != (past.moments is None):
+        raise ValueError("the past is not that of this base: one has a server state, the other has none")
     load = UpdateReader(fetch_update)
     screened = tuple(screen(facts, task, base, load, unavailable, past.standing))
     members = [Member(one.accepted, load(one.update.digest)) for one in screened if one.accepted is not None]
-    merged = merge_updates(task, base, members, past.moments, run) if len(members) >= task.least_updates() else None
+    counted = [member for member in members if member.accepted.weight]  # 0 by a bad standing: paid, but never heard
+    merged = merge_updates(task, base, counted, past.moments, run) if len(counted) >= task.least_updates() else None
     importance = None
     if merged is not None and facts.terms.consolidate:
-        importance = ewc.consolidate(task.consolidation, base, members, run)
-    result = _result(facts, task, base, merged, importance, [member.accepted for member in members], past)
+        importance = ewc.consolidate(task.consolidation, base, counted, run)
+    result = _result(facts, task, base, merged, importance, [member.accepted for member in counted], past)
     merged = merged if result.outcome == "merged" else None
 
     weights, agreement = _shares(base, merged, members, run)
@@ -151,10 +156,11 @@ def _shares(
     base: Model, merged: Merged | None, members: Sequence[Member], run: Run
 ) -> tuple[Mapping[Address, int], Mapping[Address, int]]:
     """Each accepted client's weight and agreement; without a merge the weight it would have had, and no agreement."""
+    clients = [member.accepted.client for member in members]
     if merged is None:
-        return {member.accepted.client: member.accepted.weight for member in members}, {}
+        return {client: member.accepted.weight for client, member in zip(clients, members, strict=True)}, {}
     found = agreements(base, merged, members, run)
-    return merged.weights, {member.accepted.client: value for member, value in zip(members, found, strict=True)}
+    return {client: merged.weights.get(client, 0) for client in clients}, dict(zip(clients, found, strict=True))
 
 
 def _result(
@@ -170,13 +176,19 @@ def _result(
     if merged is None:
         return _Result(None, None, facts.base, "too-few-updates")
     committee = renewed(task.committee, past.committee, facts, accepted, merged.weights)
-    artifacts = () if committee is None else (encode_committee(committee),)
+    kept = None if committee is None else encode_committee(committee)
+    try:
+        state = _state(facts, task, base, merged)
+    except TooLarge:
+        return _Result(None, None, facts.base, "too-large")
+    artifacts = tuple(files for files in (state, kept) if files is not None)
     model = replace(
         base,
         round=facts.index,
         parents=(facts.base,),
         mantissas=merged.mantissas,
-        committee=directory_digest(artifacts[0]) if artifacts else None,
+        server_state=None if state is None else directory_digest(state),
+        committee=None if kept is None else directory_digest(kept),
     )
     if importance is not None:
         model = replace(model, importance=importance, anchor=str(weights_cid(base)))
@@ -196,6 +208,13 @@ def _result(
         return _Result(None, None, facts.base, "too-large")
     consolidated, digest = importance is not None, directory_digest(files)
     return _Result(model, files, digest, "merged", merged.saturated, consolidated, artifacts, demand)
+
+
+def _state(facts: RoundFacts, task: Task, base: Model, merged: Merged) -> dict[str, Content] | None:
+    """The state that the server's step leaves, None where it has none."""
+    if merged.moments is None:
+        return None
+    return state_contents(task.server.step, facts.index, merged.moments, base.specs)
 
 
 def _verdict(
