@@ -14,12 +14,13 @@ from network.reader import Arrival, Reader
 from network.store import ContentStore
 from protocol.artifact import check_directory
 from protocol.cid import RAW, Cid, directory_cid
+from protocol.content import Files
 from protocol.errors import InvalidInput
 from protocol.types import Digest
 from protocol.unixfs import Block, Root, import_directory, import_file
 
 
-def publish(store: ContentStore, files: Mapping[str, bytes]) -> Digest:
+def publish(store: ContentStore, files: Mapping[str, bytes] | Files) -> Digest:
     """Put the artifact of ``files`` (content by name) into ``store`` and return its digest.
 
     The directory's own block is put last, so whoever finds it finds everything below it.

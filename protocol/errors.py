@@ -21,6 +21,7 @@
     │       └── SearchUnfinished    69  a source was still looking when its time was over
     ├── ArtifactRefused             65  an artifact is not what it must be; ``rule`` names the rule
     │   └── (one class a rule, below)
+    ├── ClusterUnavailable          69  machines that were to share a merge cannot be had
     └── ArithmeticRefused           65  a bound that keeps a merge exact would be exceeded
 
 ``audit`` alone uses 1 (mismatch) and 2 (could not decide).
@@ -174,6 +175,12 @@ class FileChanged(ContentError):
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"{path} changed while it was read.", why, "Let its writer finish, then do it again.")
+
+
+class ClusterUnavailable(RondoError):
+    """The machines that were to share a merge cannot be had, or were lost."""
+
+    exit_code = 69
 
 
 class ArtifactRefused(RondoError):

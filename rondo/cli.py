@@ -22,6 +22,7 @@ from rondo.cid_cli import cid
 from rondo.deploy_cli import deploy
 from rondo.fetch_cli import fetch, put
 from rondo.keys_cli import app as keys_app
+from rondo.merge_cli import merge
 from rondo.pins_cli import pins
 
 app = typer.Typer(
@@ -41,6 +42,7 @@ app.command("put")(put)
 app.command("pins")(pins)
 app.command("export")(export)
 app.command("import")(import_)
+app.command("merge")(merge)
 app.command("deploy")(deploy)
 app.command("audit", help="Re-derive a round from chain and content store alone.")(audit)
 

@@ -1,0 +1,167 @@
+"""What ``rondo merge`` does between its words and its answer: task, base and updates out of a store, a model back in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from network.progress import TransferProgress
+from network.store import ContentStore
+from network.transfer import fetch, publish
+from processor.runs import Run
+from protocol.cid import directory_cid, parse_cid
+from protocol.content import Files, held
+from protocol.errors import ArtifactRefused, InvalidInput
+from protocol.merge_terms import MAX_EXAMPLES_CAP, MergeRule
+from protocol.model import Model, decode_model, model_contents
+from protocol.task import MAX_TASK_BYTES, DeltaType, Limits, Task, decode_task, encode_task, load_task_toml
+from protocol.types import Address, Digest
+from protocol.unixfs import directory_digest
+from rondo.merging import Named, check_updates, members_of, merge_model, open_updates
+
+LIMIT = 16 * 1024**3  # bytes of an artifact where no task says less
+Work = TypeVar("Work")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A merge that was done.
+
+    Args:
+        digest: The model's. rule: What it was merged by. weights: Of each client; 0 where the rule left it out.
+        saturated: Coordinates that left the grid's range.
+    """
+
+    digest: Digest
+    base: Digest
+    rule: str
+    weights: Mapping[Address, int]
+    saturated: int
+    consolidated: bool
+    published: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """The outcome as a JSON object."""
+        return {
+            "cid": str(directory_cid(self.digest)),
+            "base": str(directory_cid(self.base)),
+            "rule": self.rule,
+            "updates": len(self.weights),
+            "weights": dict(self.weights),
+            "saturated": self.saturated,
+            "consolidated": self.consolidated,
+            "published": self.published,
+        }
+
+
+class MergeSession:
+    """Merges of artifacts of ``store``.
+
+    Args:
+        run: Who does the work.
+        on_cluster: Where ``run`` is other machines': the store setting by which they find the updates themselves.
+    """
+
+    def __init__(self, store: ContentStore, run: Run, on_cluster: str | None = None) -> None:
+        self._store, self._run, self._on_cluster = store, run, on_cluster
+
+    def merge(
+        self,
+        base: Digest,
+        updates: Sequence[Digest],
+        task: str | None,
+        terms: Mapping[str, Any],
+        *,
+        consolidate: bool,
+        index: int | None,
+        publish: bool,
+    ) -> Outcome:
+        """Merge ``updates`` into ``base`` and publish the model where asked.
+
+        Args:
+            task: A task's CID or file; None is plain FedAvg of whatever type the updates have.
+            terms: What to replace of the task's merge rule, by the names of `protocol.merge_terms.MergeRule`.
+            index: Of the round, for the model; by default one more than the base's.
+
+        Raises:
+            RondoError: As `rondo.merging` says; InvalidInput where ``task`` and ``terms`` are none.
+        """
+        with self._store.lease(directory_cid(base), *map(directory_cid, updates)):
+            settled = self._task(task)
+            limits = settled.limits if settled else Limits(LIMIT, LIMIT)
+            named = open_updates(updates, lambda digest: self._open(digest, limits.update_bytes))
+            settled = _with_terms(settled or _plain_task(named[0], len(named)), terms)
+            model = self._base(base, limits.model_bytes)
+            needed = settled.needs_importance(consolidate)
+            size = sum(tensor.size * tensor.dtype.itemsize for one in named for tensor in one.update.deltas.values())
+            check_updates(named, base, model, settled, needed, self._watched("checking", size))
+            result, merged = merge_model(
+                base,
+                model,
+                members_of(named, settled),
+                settled,
+                index=model.round + 1 if index is None else index,
+                consolidate=consolidate,
+                run=self._watched("merging", size),
+            )
+            digest = self._finish(result, publish)
+        rule = settled.merge.rule
+        return Outcome(digest, base, rule, merged.weights, merged.saturated, consolidate, publish)
+
+    def _task(self, name: str | None) -> Task | None:
+        if name is None:
+            return None
+        try:
+            cid = parse_cid(name)
+        except InvalidInput:
+            return load_task_toml(Path(name))
+        return decode_task(fetch(self._store, cid.digest, MAX_TASK_BYTES))
+
+    def _open(self, digest: Digest, limit: int) -> Files:
+        if self._on_cluster is not None:
+            from network.leaf_content import open_leaves
+
+            return open_leaves(self._on_cluster, digest, limit)
+        with TransferProgress(f"update {directory_cid(digest)}") as on_progress:
+            return held(fetch(self._store, digest, limit, on_progress=on_progress))
+
+    def _base(self, digest: Digest, limit: int) -> Model:
+        with TransferProgress("base model") as on_progress:
+            return decode_model(fetch(self._store, digest, limit, on_progress=on_progress))
+
+    def _watched(self, name: str, size: int) -> Run:
+        """Return ``run`` that shows how far each pass over ``size`` bytes of updates is."""
+        inner = self._run
+
+        def watched(function: Callable[[Work], Result], items: Sequence[Work]) -> Iterator[Result]:
+            with TransferProgress(name) as on_progress:
+                for done, result in enumerate(inner(function, items), 1):
+                    yield result
+                    on_progress(size * done // len(items), size)
+
+        return watched
+
+    def _finish(self, model: Model, wanted: bool) -> Digest:
+        files = model_contents(model)
+        return publish(self._store, files) if wanted else directory_digest(files)
+
+
+def _plain_task(first: Named, count: int) -> Task:
+    """Return the task of a merge that names none: FedAvg by examples, for deltas of the type that the first update has."""
+    (dtype, *_) = {tensor.dtype.name for tensor in first.update.deltas.values()}
+    cap = MAX_EXAMPLES_CAP // count
+    rule = MergeRule(examples_cap=cap)
+    return Task("merge", merge=rule, delta_type=cast("DeltaType", dtype), limits=Limits(LIMIT, LIMIT))
+
+
+def _with_terms(task: Task, terms: Mapping[str, Any]) -> Task:
+    changed = replace(task, merge=replace(task.merge, **terms))
+    changed = replace(changed, min_updates=max(changed.min_updates, changed.merge.least_updates()))
+    try:
+        encode_task(changed)
+    except ArtifactRefused as error:
+        raise InvalidInput(error.what, error.why, error.do) from error
+    return changed
