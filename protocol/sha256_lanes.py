@@ -65,6 +65,12 @@ def side_by_side(count: int, length: int) -> Hashing:
     return _OneByOne(count)
 
 
+def together(length: int) -> int:
+    """Return how many messages of ``length`` bytes are best handed over at once now: 1 where hashlib hashes them."""
+    kernels = _ENGINE.kernels(0)
+    return min(kernels) if kernels and min(kernels) * length >= _LEAST_BYTES else 1
+
+
 def prepare(size: int) -> None:
     """Say that ``size`` bytes are about to be hashed, so that the lanes are compiled now where that will pay."""
     _ENGINE.kernels(size)

@@ -9,8 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.chunks import HASHERS, hashed_chunks, read_chunk
+from protocol import sha256_lanes
+from protocol.chunks import HASHERS, MOST_CHUNKS, hashed_chunks, read_chunk
 from protocol.cid import RAW, block_cid
+from protocol.sha256_lanes import description, together
+
+LARGE = 65_536  # bytes of chunks that are worth hashing side by side
 
 
 class Dripping(io.RawIOBase):
@@ -45,6 +49,45 @@ def test_little_is_read_ahead() -> None:
     for taken in range(1, 20):
         next(chunks)
         assert stream.reads <= taken + HASHERS
+
+
+@pytest.fixture(params=["lanes", "hashlib"])
+def most_held(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many large chunks are held at once, hashed side by side where the machine can, and one by one."""
+    if request.param == "hashlib":
+        monkeypatch.setattr(sha256_lanes, "_ENGINE", sha256_lanes._Engine())
+    else:
+        description()
+    return HASHERS + 1 if together(LARGE) == 1 else MOST_CHUNKS
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 11, 16, 17, 40])
+@pytest.mark.parametrize("rest", [0, 1])
+def test_large_chunks_are_those_of_slicing(count: int, rest: int, most_held: int) -> None:
+    data = b"".join(bytes([number]) * LARGE for number in range(count)) + bytes(rest)
+    expected = [data[at : at + LARGE] for at in range(0, len(data), LARGE)]
+    assert list(hashed_chunks(io.BytesIO(data), LARGE)) == [(block_cid(RAW, chunk), chunk) for chunk in expected]
+
+
+def test_few_large_chunks_are_held(most_held: int) -> None:
+    alive = 0
+
+    class Chunk(bytes):
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= 1
+
+    class Stream(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            nonlocal alive
+            alive += 1
+            return Chunk(size)
+
+    chunks = hashed_chunks(Stream(), LARGE)
+    for _ in range(50):
+        next(chunks)
+        assert alive <= most_held
+    chunks.close()
 
 
 def test_no_thread_is_left_whatever_happens() -> None:
