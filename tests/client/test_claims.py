@@ -100,14 +100,15 @@ class Rounds:
         """Settle by what acme says are the rewards; the challenge window passes."""
         round_ = self.ledger.state().rounds[round_id]
         rows = tuple(
-            UpdateVerdict(client, Digest(client.encode()[:32]), MILLIS, "accepted", "", 1, 1, 1, MILLIS, amount)
+            UpdateVerdict(client, Digest(client.encode()[:32]), MILLIS, "accepted", "", 1, 1, 1, 0, MILLIS, amount)
             for client, amount in rewards
         )
         root = rewards_tree(round_id, rewards).root
         total = sum(amount for _, amount in rewards) if total is None else total
         base, said = round_.base, round_.updates_hash
         derived = Derived(
-            round_.federation, round_id, base, said, "fedavg", base, len(rows), 0, False, rows, root, total
+            *(round_.federation, round_id, base, said, "fedavg", "merged", False),
+            *(base, len(rows), 0, False, rows, root, total),
         )
         report = publish(self.store if publish_report else MemoryStore(), encode_report(derived, Statement({}, "test")))
         self.acme.settle(round_id, Settlement(said, base, report, derived_hash(derived), root, total))

@@ -57,6 +57,8 @@ CONSOLIDATED = replace(
     parents=(BASE,),
     importance={KERNEL: np.array([[0, 65_536], [(1 << 32) - 1, 1]], np.uint32)},
     anchor=ANCHOR,
+    server_state=Digest(bytes([8]) * 32),
+    committee=Digest(bytes([9]) * 32),
 )
 
 
@@ -90,13 +92,15 @@ DERIVED = Derived(
     base=BASE,
     updates_hash=Hash(bytes([5]) * 32),
     rule="fedavg",
+    outcome="merged",
+    stated=False,
     model=MERGED,
     merged=1,
     saturated=2,
     consolidated=False,
     updates=(
-        UpdateVerdict(ALICE, Digest(bytes([6]) * 32), 2000, "accepted", "", 320, 50, 320, 1000, 7_000 * 10**18),
-        UpdateVerdict(BOB, Digest(bytes([7]) * 32), 90, "refused", "foreign-base", 0, 0, 0, 0, 0),
+        UpdateVerdict(ALICE, Digest(bytes([6]) * 32), 2000, "accepted", "", 320, 50, 320, -707, 1000, 7_000 * 10**18),
+        UpdateVerdict(BOB, Digest(bytes([7]) * 32), 90, "refused", "foreign-base", 0, 0, 0, 0, 0, 0),
     ),
     rewards_root=rewards_tree(ROUND, [(ALICE, 7_000 * 10**18)]).root,
     rewards_total=7_000 * 10**18,

@@ -88,7 +88,16 @@ def kernel(*values: float) -> np.ndarray[Any, Any]:
         (lambda: with_weights(mallory=np.zeros(1, np.float32)), WrongTensor),
         (lambda: with_weights(seed=np.zeros(2, np.uint64)), WrongTensor),
         (lambda: with_weights(variance=np.array([1, -1, 1], np.float32)), NegativeStatistic),
-        (lambda: with_text('"version":1', '"version":2'), WrongField),
+        (lambda: with_text('"version":2', '"version":1'), WrongField),
+        (lambda: with_text('"server_state":null', '"server_state":""'), WrongField),
+        (
+            lambda: with_text('"server_state":null', '"server_state":"' + CONSOLIDATED.anchor + '"'),
+            WrongField,
+        ),  # a file
+        (lambda: with_text('"server_state":null,', ""), WrongField),
+        (lambda: with_text('"committee":null', '"committee":0'), WrongField),
+        (lambda: with_text('"committee":null', '"committee":"' + CONSOLIDATED.anchor + '"'), WrongField),
+        (lambda: with_text('"committee":null,', ""), WrongField),
         (lambda: with_text('"round":0', '"round":-1'), WrongField),
         (lambda: with_text('"round":0', '"round":"0"'), WrongField),
         (lambda: with_text('"parents":[]', '"parents":["x"]'), WrongField),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from protocol import report
 from protocol.errors import ArtifactRefused, NotCanonical, WrongField, WrongFiles
 from protocol.report import (
+    MAX_AGREEMENT,
     MAX_DERIVED_BYTES,
     MAX_MILLIS,
+    Outcome,
     Statement,
     UpdateVerdict,
     decode_derived,
@@ -44,7 +46,13 @@ def with_text(old: str, new: str, name: str = DERIVED_FILE) -> dict[str, bytes]:
         (lambda: {}, WrongFiles),
         (lambda: {DERIVED_FILE: FILES_[DERIVED_FILE]}, WrongFiles),
         (lambda: {**FILES_, "notes.txt": b""}, WrongFiles),
-        (lambda: with_text('"version":1', '"version":2'), WrongField),
+        (lambda: with_text('"version":2', '"version":1'), WrongField),
+        (lambda: with_text('"outcome":"merged"', '"outcome":"kept"'), WrongField),
+        (lambda: with_text('"outcome":"merged",', ""), WrongField),
+        (lambda: with_text('"stated":false', '"stated":0'), WrongField),
+        (lambda: with_text('"agreement":-707', '"agreement":-1001'), WrongField),
+        (lambda: with_text('"agreement":-707', '"agreement":1001'), WrongField),
+        (lambda: with_text('"agreement":-707', '"agreement":-0.707'), NotCanonical),
         (lambda: with_text('"merged":1', '"merged":-1'), WrongField),
         (lambda: with_text('"merged":1', '"merged":1.5'), NotCanonical),
         (lambda: with_text('"consolidated":false', '"consolidated":0'), WrongField),
@@ -71,7 +79,16 @@ def test_decoding_refuses(make: Callable[[], Mapping[str, bytes]], error: type[A
 
 @pytest.mark.parametrize(
     "changes",
-    [{"merged": -1}, {"rule": "Fed Avg"}, {"rewards_total": 1 << 96}, {"round": b"short"}, {"saturated": 1 << 53}],
+    [
+        {"merged": -1},
+        {"rule": "Fed Avg"},
+        {"rewards_total": 1 << 96},
+        {"round": b"short"},
+        {"saturated": 1 << 53},
+        {"outcome": ""},
+        {"stated": None},
+        {"updates": (replace(DERIVED.updates[0], agreement=1001),)},
+    ],
 )
 def test_encoding_refuses(changes: dict[str, Any]) -> None:
     with pytest.raises(ArtifactRefused):
@@ -101,7 +118,9 @@ def test_the_hash_is_the_sha256_of_the_file_and_no_statement_moves_it() -> None:
 
 def test_the_longest_verdicts_of_a_full_round_can_be_read() -> None:
     count, amount = (1 << 53) - 1, (1 << 96) - 1
-    longest = UpdateVerdict(ALICE, BASE, MAX_MILLIS, "unavailable", "x" * 64, count, count, count, MAX_MILLIS, amount)
+    longest = UpdateVerdict(
+        ALICE, BASE, MAX_MILLIS, "unavailable", "x" * 64, count, count, count, -MAX_AGREEMENT, MAX_MILLIS, amount
+    )
     one, two = (len(encode_derived(replace(DERIVED, updates=(longest,) * many))) for many in (1, 2))
     assert one + (two - one) * MAX_REPORTED < MAX_DERIVED_BYTES
 
@@ -117,14 +136,30 @@ verdicts = st.builds(
     examples=st.integers(0, 2**53 - 1),
     steps=st.integers(0, 2**53 - 1),
     weight=st.integers(0, 2**53 - 1),
+    agreement=st.integers(-1000, 1000),
     credit_millis=st.integers(0, (1 << 40) - 1),
     reward=st.integers(0, 2**96 - 1),
 )
 
 
-@given(st.lists(verdicts, max_size=3), st.booleans(), st.integers(0, 2**53 - 1), st.integers(0, 2**96 - 1))
-def test_any_report_round_trips(updates: list[UpdateVerdict], consolidated: bool, saturated: int, total: int) -> None:
+@given(
+    st.lists(verdicts, max_size=3),
+    st.sampled_from(get_args(Outcome)),
+    st.booleans(),
+    st.booleans(),
+    st.integers(0, 2**53 - 1),
+    st.integers(0, 2**96 - 1),
+)
+def test_any_report_round_trips(
+    updates: list[UpdateVerdict], outcome: Outcome, stated: bool, consolidated: bool, saturated: int, total: int
+) -> None:
     derived = replace(
-        DERIVED, updates=tuple(updates), consolidated=consolidated, saturated=saturated, rewards_total=total
+        DERIVED,
+        updates=tuple(updates),
+        outcome=outcome,
+        stated=stated,
+        consolidated=consolidated,
+        saturated=saturated,
+        rewards_total=total,
     )
     assert decode_derived(encode_derived(derived)) == derived

@@ -283,7 +283,7 @@ def test_names_say_who_and_where() -> None:
 
 def test_verdicts_of_a_record() -> None:
     def verdict(name: str, verdict: str, rule: str = "") -> UpdateVerdict:
-        return UpdateVerdict(address_of("alice"), digest(name), 1, verdict, rule, 0, 0, 0, 0, 0)  # type: ignore[arg-type]
+        return UpdateVerdict(address_of("alice"), digest(name), 1, verdict, rule, 0, 0, 0, 0, 0, 0)  # type: ignore[arg-type]
 
     updates = (
         verdict("a", "accepted"),
@@ -294,7 +294,8 @@ def test_verdicts_of_a_record() -> None:
     )
     nothing = digest("")
     record = Derived(
-        *(FederationId(nothing), RoundId(nothing), nothing, ZERO_HASH, "fedavg", nothing, 1, 0, False),
+        *(FederationId(nothing), RoundId(nothing), nothing, ZERO_HASH, "fedavg", "merged", False),
+        *(nothing, 1, 0, False),
         updates,
         ZERO_HASH,
         0,
@@ -304,7 +305,7 @@ def test_verdicts_of_a_record() -> None:
 
 def test_the_anchor_of_a_manifest() -> None:
     anchor = Cid(RAW, digest("anchor"))
-    fields = {"parents": [], "round": 1, "tensors": {}, "version": 1}
+    fields = {"committee": None, "parents": [], "round": 1, "server_state": None, "tensors": {}, "version": 2}
     assert anchor_of(dumps({**fields, "anchor": str(anchor)})) == anchor
     assert anchor_of(dumps({**fields, "anchor": None})) is None
     for broken in (b"{}", b"[]", b"no", dumps({**fields, "anchor": "bafy"}), dumps({**fields, "anchor": 3})):

@@ -62,7 +62,7 @@ def written(path: Path, text: str, name: str = "task.toml") -> Path:
         ("name = 'a'\n[training]\nbatch_size = 32.0", r"training\.batch_size is '32\.0'"),
         ("name = 'a'\n[training]\nepochs = 4097", r"training\.epochs is 4097"),
         ("name = 'a'\n[training]\nloss = 'mse'", r"training\.loss"),
-        ("name = 'a'\n[merge]\nrule = 'krum'", r"merge\.rule is 'krum'"),
+        ("name = 'a'\n[merge]\nrule = 'mean'", r"merge\.rule is 'mean'"),
         ("name = 'a'\n[merge]\nweighting = 'loss'", r"merge\.weighting"),
         ("name = 'a'\n[merge]\nexamples_cap = 0", r"merge\.examples_cap is 0"),
         ("name = 'a'\n[merge]\nexamples_cap = 2199023255552", r"merge\.examples_cap"),
@@ -84,7 +84,8 @@ def written(path: Path, text: str, name: str = "task.toml") -> Path:
         ("name = 'a'\npublication_seconds = 0", r"publication_seconds"),
         ("name = 'a'\nrederivation_margin_seconds = 2592001", r"rederivation_margin_seconds"),
         ("name = 'a'\nretention_seconds = 0", r"retention_seconds"),
-        ("name = 'a'\nversion = 2", r"version is 2"),
+        ("name = 'a'\nversion = 1", r"version is 1"),
+        ("name = 'a'\nversion = 3", r"version is 3"),
         ("name = ", r"task\.toml cannot be parsed"),
         ("name = 'a'\nname = 'b'", r"task\.toml cannot be parsed"),
     ],
@@ -189,7 +190,7 @@ def test_round_trip() -> None:
 
 @pytest.mark.parametrize(("cap", "fits"), [(1 << 25, (1 << 16) - 1), (10**8, 21_990), ((1 << 41) - 1, 1), (1, 100_000)])
 def test_bounds(cap: int, fits: int) -> None:
-    task = replace(TASK, merge=MergeRule(examples_cap=cap))
+    task = replace(TASK, merge=MergeRule(examples_cap=cap), min_updates=1)
     check_bounds(task, fits)
     with pytest.raises(ArithmeticRefused):
         check_bounds(task, fits + 1)
@@ -197,7 +198,7 @@ def test_bounds(cap: int, fits: int) -> None:
 
 @given(st.integers(1, (1 << 41) - 1), st.integers(1, MAX_REPORTED + 1))
 def test_within_the_bounds_the_worst_merge_fits_int64(cap: int, updates: int) -> None:
-    task = replace(TASK, merge=MergeRule(examples_cap=cap))
+    task = replace(TASK, merge=MergeRule(examples_cap=cap), min_updates=1)
     worst = max(limit << shift for shift, limit in WINDOW.values())
     try:
         check_bounds(task, updates)

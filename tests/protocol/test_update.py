@@ -116,7 +116,7 @@ INT8, INT16, INT32 = (update(delta_type) for delta_type in ("int8", "int16", "in
 
 
 @pytest.mark.parametrize(
-    ("bad", "delta_type", "consolidate", "error"),
+    ("bad", "delta_type", "importance", "error"),
     [
         (INT8, "int16", False, WrongTensor),
         (INT32, "int16", False, WrongTensor),
@@ -152,9 +152,9 @@ INT8, INT16, INT32 = (update(delta_type) for delta_type in ("int8", "int16", "in
         ),
     ],
 )
-def test_check_refuses(bad: Update, delta_type: str, consolidate: bool, error: type[ArtifactRefused]) -> None:
+def test_check_refuses(bad: Update, delta_type: str, importance: bool, error: type[ArtifactRefused]) -> None:
     with pytest.raises(error) as refused:
-        check_update(bad, base=MODEL, delta_type=delta_type, consolidate=consolidate)
+        check_update(bad, base=MODEL, delta_type=delta_type, importance=importance)
     assert type(refused.value) is error
 
 
@@ -164,16 +164,16 @@ def test_the_edges_of_each_window_fit(delta_type: str) -> None:
     deltas = {KERNEL: np.array([[limit, -limit], [0, 1]], delta_type), VARIANCE: np.array([limit, 0, 0], delta_type)}
     for above in {0, shift}:
         fitting = replace(update(delta_type, above), deltas=deltas)
-        check_update(decode_update(encode_update(fitting)), base=MODEL, delta_type=delta_type, consolidate=False)
+        check_update(decode_update(encode_update(fitting)), base=MODEL, delta_type=delta_type, importance=False)
 
 
 def test_a_statistic_may_fall_to_zero() -> None:
     falling = changed(INT16, VARIANCE, deltas=np.array([0, -32767, -7], np.int16))
-    check_update(falling, base=MODEL, delta_type="int16", consolidate=False)
+    check_update(falling, base=MODEL, delta_type="int16", importance=False)
 
 
 def test_importance_fits_a_consolidation_round() -> None:
-    check_update(decode_update(FULL), base=MODEL, delta_type="int16", consolidate=True)
+    check_update(decode_update(FULL), base=MODEL, delta_type="int16", importance=True)
 
 
 @pytest.mark.parametrize("delta_type", DELTA_TYPES)
@@ -207,10 +207,10 @@ def test_check_takes_exactly_the_window(delta_type: str, exponent: int, data: st
     candidate = changed(update(delta_type), KERNEL, deltas=delta, exponents=exponent)
     fits = 0 <= exponent + 20 <= shift and max(abs(int(value)) for value in delta.flat) <= limit
     if fits:
-        check_update(candidate, base=MODEL, delta_type=delta_type, consolidate=False)
+        check_update(candidate, base=MODEL, delta_type=delta_type, importance=False)
     else:
         with pytest.raises(OutsideWindow):
-            check_update(candidate, base=MODEL, delta_type=delta_type, consolidate=False)
+            check_update(candidate, base=MODEL, delta_type=delta_type, importance=False)
 
 
 @given(st.sampled_from(["int8", "int16"]), st.integers(0, 7), st.data())
@@ -222,7 +222,7 @@ def test_check_takes_exactly_the_statistics_that_stay_non_negative(
     candidate = changed(update(delta_type, shift), VARIANCE, deltas=delta)
     exact = [int(q) + int(d) * 2**shift for q, d in zip(MODEL.mantissas[VARIANCE], delta, strict=True)]
     if min(exact) >= 0:
-        check_update(candidate, base=MODEL, delta_type=delta_type, consolidate=False)
+        check_update(candidate, base=MODEL, delta_type=delta_type, importance=False)
     else:
         with pytest.raises(NegativeStatistic):
-            check_update(candidate, base=MODEL, delta_type=delta_type, consolidate=False)
+            check_update(candidate, base=MODEL, delta_type=delta_type, importance=False)
