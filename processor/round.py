@@ -14,25 +14,27 @@ from processor.blocks import Member
 from processor.committee import check_past, renewed
 from processor.engine import Merged, merge_updates
 from processor.facts import RoundFacts, facts
+from processor.fedcurv import curvature
 from processor.merge import merge_digest
 from processor.rules import rule_name
 from processor.runs import Run, serial
 from processor.screening import Screened, screen
 from processor.stated import Demand, is_stated, taken
 from processor.updates import Accepted, Fetch, UpdateReader
+from protocol.cid import Cid
 from protocol.committee import encode_committee
-from protocol.content import Content, Files
+from protocol.content import Content, Files, open_stream
 from protocol.errors import TooLarge
 from protocol.hashing import result_hash
 from protocol.merkle import MerkleTree
-from protocol.model import Model, encode_model, weights_cid
+from protocol.model import Model, encode_model, weights_cid, weights_content
 from protocol.past import NOTHING, Past
 from protocol.report import Derived, Outcome, UpdateVerdict, derived_hash
 from protocol.rewards import floor_credit_millis, reward, rewards_tree
 from protocol.server_state import state_contents
 from protocol.task import Task, check_bounds
 from protocol.types import Address, Digest, Hash
-from protocol.unixfs import directory_digest
+from protocol.unixfs import directory_digest, import_file
 
 __all__ = ["Derivation", "RoundFacts", "derive_round", "facts"]
 
@@ -50,6 +52,7 @@ class Derivation:
         result_hash: What auditors attest.
         refusals: For each refused update, by client, why: text for people.
         artifacts: The files of what the model names beside its own: they are published with it.
+        anchors: Files that the model names by their CIDs and that are no other model's: published likewise.
         demand: What the organization's stated model has to fit, under a rule that leaves the model to its word.
     """
 
@@ -61,6 +64,7 @@ class Derivation:
     result_hash: Hash
     refusals: Mapping[Address, str]
     artifacts: tuple[Mapping[str, bytes] | Files, ...] = ()
+    anchors: tuple[Content, ...] = ()
     demand: Demand | None = None
 
 
@@ -76,6 +80,16 @@ class _Result:
     consolidated: bool = False
     artifacts: tuple[Mapping[str, bytes] | Files, ...] = ()
     demand: Demand | None = None
+    anchors: tuple[Content, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What clients are held by: importance, the CID of the anchor's file, and that file where it is no other model's."""
+
+    importance: Mapping[str, NDArray[np.uint32]]
+    anchor: Cid
+    anchor_file: Content | None = None
 
 
 def derive_round(
@@ -114,10 +128,10 @@ def derive_round(
     members = [Member(one.accepted, load(one.update.digest)) for one in screened if one.accepted is not None]
     counted = [member for member in members if member.accepted.weight]  # 0 by a bad standing: paid, but never heard
     merged = merge_updates(task, base, counted, past.moments, run) if len(counted) >= task.least_updates() else None
-    importance = None
-    if merged is not None and facts.terms.consolidate:
-        importance = ewc.consolidate(task.consolidation, base, counted, run)
-    result = _result(facts, task, base, merged, importance, [member.accepted for member in counted], past)
+    held = None
+    if merged is not None:
+        held = _held(facts, task, base, merged, counted, run)
+    result = _result(facts, task, base, merged, held, [member.accepted for member in counted], past)
     merged = merged if result.outcome == "merged" else None
 
     weights, agreement = _shares(base, merged, members, run)
@@ -148,6 +162,7 @@ def derive_round(
         result_hash=_result_hash(facts, derived),
         refusals=_refusals(screened),
         artifacts=result.artifacts,
+        anchors=result.anchors,
         demand=result.demand,
     )
 
@@ -168,7 +183,7 @@ def _result(
     task: Task,
     base: Model,
     merged: Merged | None,
-    importance: Mapping[str, NDArray[np.uint32]] | None,
+    held: _Held | None,
     accepted: Sequence[Accepted],
     past: Past,
 ) -> _Result:
@@ -190,8 +205,8 @@ def _result(
         server_state=None if state is None else directory_digest(state),
         committee=None if kept is None else directory_digest(kept),
     )
-    if importance is not None:
-        model = replace(model, importance=importance, anchor=str(weights_cid(base)))
+    if held is not None:
+        model = replace(model, importance=held.importance, anchor=str(held.anchor))
     demand = None
     if is_stated(task.merge.rule):
         assert committee is not None  # noqa: S101 - decode_task: who distils keeps a committee; tells the type checker
@@ -206,8 +221,23 @@ def _result(
         return _Result(None, None, facts.base, "too-large")
     if sum(map(len, files.values())) > task.limits.model_bytes:
         return _Result(None, None, facts.base, "too-large")
-    consolidated, digest = importance is not None, directory_digest(files)
-    return _Result(model, files, digest, "merged", merged.saturated, consolidated, artifacts, demand)
+    anchors = () if held is None or held.anchor_file is None else (held.anchor_file,)
+    digest = directory_digest(files)
+    return _Result(model, files, digest, "merged", merged.saturated, held is not None, artifacts, demand, anchors)
+
+
+def _held(
+    facts: RoundFacts, task: Task, base: Model, merged: Merged, members: Sequence[Member], run: Run
+) -> _Held | None:
+    """The importance and the anchor that the round renews, None where it renews none."""
+    if task.merge.rule == "fedcurv":
+        found = curvature(base, members, run)
+        anchor = weights_content(replace(base, mantissas={**merged.mantissas, **found.anchor}))
+        return _Held(found.importance, import_file(open_stream(anchor), lambda block: None).cid, anchor)
+    if not facts.terms.consolidate:
+        return None
+    importance = ewc.consolidate(task.consolidation, base, members, run)
+    return None if importance is None else _Held(importance, weights_cid(base))
 
 
 def _state(facts: RoundFacts, task: Task, base: Model, merged: Merged) -> dict[str, Content] | None:
