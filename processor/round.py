@@ -5,36 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from processor import ewc
+from processor import committee as committees
 from processor.agreement import agreements
 from processor.blocks import Member
-from processor.committee import check_past, renewed
+from processor.consolidation import Renewed, renew
 from processor.engine import Merged, merge_updates
 from processor.facts import RoundFacts, facts
-from processor.fedcurv import curvature
 from processor.merge import merge_digest
 from processor.rules import rule_name
 from processor.runs import Run, serial
 from processor.screening import Screened, screen
 from processor.stated import Demand, is_stated, taken
 from processor.updates import Accepted, Fetch, UpdateReader
-from protocol.cid import Cid
 from protocol.committee import encode_committee
-from protocol.content import Content, Files, open_stream
+from protocol.content import Content, Files
 from protocol.errors import TooLarge
 from protocol.hashing import result_hash
 from protocol.merkle import MerkleTree
-from protocol.model import Model, encode_model, weights_cid, weights_content
-from protocol.past import NOTHING, Past
+from protocol.model import Model, encode_model
+from protocol.past import NOTHING, Moments, Past
 from protocol.report import Derived, Outcome, UpdateVerdict, derived_hash
 from protocol.rewards import floor_credit_millis, reward, rewards_tree
 from protocol.server_state import state_contents
 from protocol.task import Task, check_bounds
 from protocol.types import Address, Digest, Hash
-from protocol.unixfs import directory_digest, import_file
+from protocol.unixfs import directory_digest
 
 __all__ = ["Derivation", "RoundFacts", "derive_round", "facts"]
 
@@ -53,6 +48,7 @@ class Derivation:
         refusals: For each refused update, by client, why: text for people.
         artifacts: The files of what the model names beside its own: they are published with it.
         anchors: Files that the model names by their CIDs and that are no other model's: published likewise.
+        moments: What ``model.server_state`` holds; None likewise, and for a step without a state.
         demand: What the organization's stated model has to fit, under a rule that leaves the model to its word.
     """
 
@@ -65,6 +61,7 @@ class Derivation:
     refusals: Mapping[Address, str]
     artifacts: tuple[Mapping[str, bytes] | Files, ...] = ()
     anchors: tuple[Content, ...] = ()
+    moments: Moments | None = None
     demand: Demand | None = None
 
 
@@ -79,17 +76,9 @@ class _Result:
     saturated: int = 0
     consolidated: bool = False
     artifacts: tuple[Mapping[str, bytes] | Files, ...] = ()
-    demand: Demand | None = None
     anchors: tuple[Content, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Held:
-    """What clients are held by: importance, the CID of the anchor's file, and that file where it is no other model's."""
-
-    importance: Mapping[str, NDArray[np.uint32]]
-    anchor: Cid
-    anchor_file: Content | None = None
+    demand: Demand | None = None
+    moments: Moments | None = None
 
 
 def derive_round(
@@ -120,7 +109,7 @@ def derive_round(
         ValueError: ``past`` is not the past that ``base`` names.
     """
     check_bounds(task, facts.terms.max_updates)
-    check_past(task.committee, base, past.committee)
+    committees.check_past(task.committee, base, past.committee)
     if (base.server_state is None) != (past.moments is None):
         raise ValueError("the past is not that of this base: one has a server state, the other has none")
     load = UpdateReader(fetch_update)
@@ -128,10 +117,8 @@ def derive_round(
     members = [Member(one.accepted, load(one.update.digest)) for one in screened if one.accepted is not None]
     counted = [member for member in members if member.accepted.weight]  # 0 by a bad standing: paid, but never heard
     merged = merge_updates(task, base, counted, past.moments, run) if len(counted) >= task.least_updates() else None
-    held = None
-    if merged is not None:
-        held = _held(facts, task, base, merged, counted, run)
-    result = _result(facts, task, base, merged, held, [member.accepted for member in counted], past)
+    renewed = renew(task, facts.terms.consolidate, base, merged, counted, run) if merged is not None else None
+    result = _result(facts, task, base, merged, renewed, [member.accepted for member in counted], past)
     merged = merged if result.outcome == "merged" else None
 
     weights, agreement = _shares(base, merged, members, run)
@@ -163,6 +150,7 @@ def derive_round(
         refusals=_refusals(screened),
         artifacts=result.artifacts,
         anchors=result.anchors,
+        moments=result.moments,
         demand=result.demand,
     )
 
@@ -183,14 +171,14 @@ def _result(
     task: Task,
     base: Model,
     merged: Merged | None,
-    held: _Held | None,
+    renewed: Renewed | None,
     accepted: Sequence[Accepted],
     past: Past,
 ) -> _Result:
     """Make the merged model. Without a merge, or where nobody could fetch its result, the base stays, under its digest."""
     if merged is None:
         return _Result(None, None, facts.base, "too-few-updates")
-    committee = renewed(task.committee, past.committee, facts, accepted, merged.weights)
+    committee = committees.renewed(task.committee, past.committee, facts, accepted, merged.weights)
     kept = None if committee is None else encode_committee(committee)
     try:
         state = _state(facts, task, base, merged)
@@ -205,8 +193,8 @@ def _result(
         server_state=None if state is None else directory_digest(state),
         committee=None if kept is None else directory_digest(kept),
     )
-    if held is not None:
-        model = replace(model, importance=held.importance, anchor=str(held.anchor))
+    if renewed is not None:
+        model = replace(model, importance=renewed.importance, anchor=str(renewed.anchor))
     demand = None
     if is_stated(task.merge.rule):
         assert committee is not None  # noqa: S101 - decode_task: who distils keeps a committee; tells the type checker
@@ -221,23 +209,18 @@ def _result(
         return _Result(None, None, facts.base, "too-large")
     if sum(map(len, files.values())) > task.limits.model_bytes:
         return _Result(None, None, facts.base, "too-large")
-    anchors = () if held is None or held.anchor_file is None else (held.anchor_file,)
-    digest = directory_digest(files)
-    return _Result(model, files, digest, "merged", merged.saturated, held is not None, artifacts, demand, anchors)
-
-
-def _held(
-    facts: RoundFacts, task: Task, base: Model, merged: Merged, members: Sequence[Member], run: Run
-) -> _Held | None:
-    """The importance and the anchor that the round renews, None where it renews none."""
-    if task.merge.rule == "fedcurv":
-        found = curvature(base, members, run)
-        anchor = weights_content(replace(base, mantissas={**merged.mantissas, **found.anchor}))
-        return _Held(found.importance, import_file(open_stream(anchor), lambda block: None).cid, anchor)
-    if not facts.terms.consolidate:
-        return None
-    importance = ewc.consolidate(task.consolidation, base, members, run)
-    return None if importance is None else _Held(importance, weights_cid(base))
+    return _Result(
+        model,
+        files,
+        directory_digest(files),
+        "merged",
+        merged.saturated,
+        renewed is not None,
+        artifacts,
+        () if renewed is None or renewed.file is None else (renewed.file,),
+        demand,
+        merged.moments,
+    )
 
 
 def _state(facts: RoundFacts, task: Task, base: Model, merged: Merged) -> dict[str, Content] | None:

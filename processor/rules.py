@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from processor.fedavg import FedAvg
+from processor.fisher_weighted import FisherWeighted
 from processor.rule import Rule
 from protocol.errors import WrongField
 from protocol.merge_terms import MergeRule
@@ -12,6 +13,8 @@ from protocol.task import Task
 
 RULES: Mapping[str, Callable[[MergeRule], Rule]] = {
     "fedavg": lambda terms: FedAvg(),
+    "fisher-weighted": FisherWeighted,
+    "fedcurv": lambda terms: FedAvg(),  # what it adds comes with the merged model (processor.fedcurv)
     "distilled": lambda terms: FedAvg(),  # the mean that distillation starts from (processor.stated)
 }
 

@@ -14,6 +14,7 @@ MAX_EXAMPLES_CAP = (1 << 41) - 1  # protocol.task.check_bounds with one update
 MAX_RATIO = 1_000_000
 MAX_COMMITTEE_ROUNDS = 64
 MAX_STANDING_WINDOW = 1024
+MAX_STANDING_FACTOR = 16  # the most that a standing multiplies a weight by (processor.standing)
 
 RuleName = Literal[
     "fedavg", "fisher-weighted", "fedcurv", "median", "trimmed-mean", "krum", "multi-krum", "bulyan", "distilled"
@@ -118,6 +119,8 @@ def _check_merge(merge: MergeRule, found: Mapping[str, Field]) -> None:
         raise found["keep"].refusal(f"0 for {merge.rule}, which does not choose how many to keep")
     if not merge.fisher_floor:
         raise found["fisher_floor"].refusal("more than 0, or a coordinate could have no weight at all")
+    if merge.bound != "none" and merge.rule == "fedcurv":
+        raise found["bound"].refusal("none for fedcurv, whose anchor is made of the weights that clients reached")
     if (merge.bound == "fixed") != (merge.bound_norm > 0):
         raise found["bound_norm"].refusal('more than 0 where bound is "fixed", and 0 elsewhere')
 
@@ -129,6 +132,8 @@ def read_server(field: Field) -> ServerStep:
     for name, beta in betas.items():
         if beta == 1:
             raise found[name].refusal("less than 1, or nothing new would ever count")
+        if beta.denominator >= 1 << 31:
+            raise found[name].refusal("a rational whose denominator is below 2^31, so that products stay exact")
     tau, rate = found["tau"].rational(0, MAX_RATIO), found["rate"].rational(0, MAX_RATIO)
     if not rate:
         raise found["rate"].refusal("more than 0")

@@ -15,10 +15,12 @@ from typing import Literal, cast, get_args
 from protocol import canonical_json
 from protocol.errors import ArithmeticRefused, ArtifactRefused, InvalidInput, WrongFiles
 from protocol.fields import Field
+from protocol.fisher_terms import fisher_shift
 from protocol.merge_terms import (
     BYZANTINE,
     MAX_EXAMPLES_CAP,
     MAX_RATIO,
+    MAX_STANDING_FACTOR,
     MAX_UPDATES,
     NEEDS_IMPORTANCE,
     Committee,
@@ -147,17 +149,24 @@ class Task:
         """Whether updates carry importance: in rounds whose terms say ``consolidate``, and wherever the rule uses it."""
         return consolidate or self.merge.rule in NEEDS_IMPORTANCE
 
+    def largest_weight(self) -> int:
+        """The most that one update weighs in the merge of trainable tensors."""
+        weight = self.merge.examples_cap if self.merge.weighting == "examples" else 1
+        return weight * MAX_STANDING_FACTOR if self.standing.use == "weight" else weight
+
 
 def check_bounds(task: Task, max_updates: int) -> None:
     """Refuse terms under which a merge could leave int64.
 
     Proof: a delta counts as q * 2^(e - E), below 2^22 in every window (protocol.update.WINDOW), and an update weighs
-    at most ``examples_cap``. So |sum of n_k * q_k * 2^(e_k - E)| < max_updates * examples_cap * 2^22 < 2^63, and so is
-    every partial sum in every order; the denominator, at most max_updates * examples_cap, is below 2^41.
+    at most n, ``examples_cap`` (of which the mean of statistics is made) or what standing makes of it. So
+    |sum of n_k * q_k * 2^(e_k - E)| < max_updates * n * 2^22 < 2^63, and so is every partial sum in every order; the
+    denominator, at most max_updates * n, is below 2^41. Weights by importance have a proof of their own
+    (protocol.fisher_terms).
 
     Raises:
-        ArithmeticRefused: max_updates * examples_cap * 2^22 is 2^63 or more, max_updates is over 100,000, or it is less
-            than the merge rule needs.
+        ArithmeticRefused: max_updates * n * 2^22 is 2^63 or more, max_updates is over 100,000, or it is less than the
+            merge rule needs; importance could not be counted finely enough.
     """
     if max_updates < task.least_updates():
         raise ArithmeticRefused(
@@ -165,10 +174,11 @@ def check_bounds(task: Task, max_updates: int) -> None:
             f"This task needs {task.least_updates()} accepted updates.",
             "Raise max_updates in the round's terms.",
         )
-    if max_updates * task.merge.examples_cap >= 1 << 41:
+    largest = max(task.merge.examples_cap, task.largest_weight())
+    if max_updates * largest >= 1 << 41:
         raise ArithmeticRefused(
             f"{max_updates} updates of up to {task.merge.examples_cap} examples could overflow the merge.",
-            "max_updates * examples_cap * 2^22 must stay below 2^63.",
+            f"max_updates * {largest} * 2^22 must stay below 2^63.",
             "Lower max_updates in the round's terms, or examples_cap in the task.",
         )
     if max_updates > MAX_REPORTED:
@@ -177,6 +187,8 @@ def check_bounds(task: Task, max_updates: int) -> None:
             f"A round takes at most {MAX_REPORTED} updates.",
             "Lower max_updates in the round's terms.",
         )
+    if task.merge.rule == "fisher-weighted":
+        fisher_shift(task.merge, max_updates * task.largest_weight())
 
 
 def encode_task(task: Task) -> dict[str, bytes]:
