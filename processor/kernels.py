@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from protocol.fixed_point import round_half_even_div, saturate
 
-COMPILED_FROM = 1 << 19  # values of a block from which on compiled code is used
+COMPILED_FROM = 1 << 17  # values of a block from which on compiled code is used
 _EXACT_FLOAT = 1 << 52
 _LARGEST_QUOTIENT = 1 << 31
 

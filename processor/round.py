@@ -113,7 +113,7 @@ def derive_round(
     if (base.server_state is None) != (past.moments is None):
         raise ValueError("the past is not that of this base: one has a server state, the other has none")
     load = UpdateReader(fetch_update)
-    screened = tuple(screen(facts, task, base, load, unavailable, past.standing))
+    screened = tuple(screen(facts, task, base, load, unavailable, past.standing, run))
     members = [Member(one.accepted, load(one.update.digest)) for one in screened if one.accepted is not None]
     counted = [member for member in members if member.accepted.weight]  # 0 by a bad standing: paid, but never heard
     merged = merge_updates(task, base, counted, past.moments, run) if len(counted) >= task.least_updates() else None

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from processor.facts import RoundFacts
+from processor.runs import Run, serial
 from processor.seen_deltas import SeenDeltas
 from processor.standing import weight_factor
 from processor.updates import Accepted, Load
@@ -50,6 +51,7 @@ def screen(
     load: Load,
     unavailable: frozenset[Address],
     standing: Mapping[Address, int] | None = None,
+    run: Run = serial,
 ) -> Iterator[Screened]:
     """Yield the verdict on every update of the round, in chain order.
 
@@ -58,28 +60,54 @@ def screen(
         load: Gives an update by its digest; raises ArtifactRefused where its bytes are wrong.
         unavailable: Clients whose bytes could not be had; they are not loaded.
         standing: Of clients before this round, in thousandths (processor.standing); 0 for those that are not in it.
+        run: Who looks at the updates, each by itself.
 
     Raises:
         Whatever ``load`` raises beside ArtifactRefused, such as BlockMissing: no verdict, the caller decides.
     """
+
+    def judge(state: UpdateState) -> Update | Screened:
+        return _judge(state, facts, task, base, load, unavailable, standing or {})
+
     seen = SeenDeltas()
-    for state in facts.updates:
-        if state.client in unavailable:
-            yield Screened(state, "unavailable")
+    for state, judged in zip(facts.updates, run(judge, facts.updates), strict=True):
+        if isinstance(judged, Screened):
+            yield judged
             continue
         try:
-            _require_standing(state.client, task, standing or {})
-            update = load(state.digest)
-            _require_belongs(update, state, facts)
-            _require_work(update, task)
-            check_update(
-                update, base=base, delta_type=task.delta_type, importance=task.needs_importance(facts.terms.consolidate)
-            )
-            _require_new(update, seen)
-        except ArtifactRefused as refusal:
-            yield Screened(state, "refused", refusal.rule, str(refusal))
+            _require_new(judged, seen)
+        except DuplicateDelta as refusal:
+            yield _refused(state, refusal)
         else:
-            yield Screened(state, "accepted", accepted=_accept(update, state, task, standing or {}))
+            yield Screened(state, "accepted", accepted=_accept(judged, state, task, standing or {}))
+
+
+def _judge(
+    state: UpdateState,
+    facts: RoundFacts,
+    task: Task,
+    base: Model,
+    load: Load,
+    unavailable: frozenset[Address],
+    standing: Mapping[Address, int],
+) -> Update | Screened:
+    """Return the update where nothing is wrong with it by itself, or the verdict on it."""
+    if state.client in unavailable:
+        return Screened(state, "unavailable")
+    try:
+        _require_standing(state.client, task, standing)
+        update = load(state.digest)
+        _require_belongs(update, state, facts)
+        _require_work(update, task)
+        importance = task.needs_importance(facts.terms.consolidate)
+        check_update(update, base=base, delta_type=task.delta_type, importance=importance)
+    except ArtifactRefused as refusal:
+        return _refused(state, refusal)
+    return update
+
+
+def _refused(state: UpdateState, refusal: ArtifactRefused) -> Screened:
+    return Screened(state, "refused", refusal.rule, str(refusal))
 
 
 def _accept(update: Update, state: UpdateState, task: Task, standing: Mapping[Address, int]) -> Accepted:

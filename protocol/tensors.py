@@ -28,7 +28,7 @@ MAX_TENSORS = 65_536
 MAX_RANK = 32
 MAX_DIMENSION = 1 << 40
 ALIGNMENT = 64
-SPAN = 1 << 20  # coordinates read at once of a tensor that is only looked through
+SPAN = 1 << 16  # coordinates read at once of a tensor that is looked through: they stay in the cache meanwhile
 
 Array = NDArray[Any]
 Spec = tuple[str, tuple[int, ...]]  # numpy's dtype name, shape

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from processor.screening import Screened, delta_hash, screen
+from processor.seen_deltas import delta_hash
+from processor.screening import Screened, screen
 from processor.updates import UpdateReader
 from protocol.errors import BlockMissing
 from protocol.task import MergeRule
