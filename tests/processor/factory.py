@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import numpy as np
 from eth_utils.crypto import keccak
 
+from processor.blocks import Member
 from processor.round import Derivation, RoundFacts, derive_round
+from processor.updates import Accepted
 from protocol import canonical_json, tensors
 from protocol.cid import Cid
 from protocol.errors import BlockMissing
@@ -198,6 +201,13 @@ class TinyRound:
         """Derive the round; ``unavailable`` are names."""
         absent = frozenset(account(name) for name in unavailable)
         return derive_round(self.facts, self.task, self.base, fetch or self.fetch, absent)
+
+
+def member(update: Update, weight: int | None = None) -> Member:
+    """``update`` as one that was accepted, weighing its examples unless ``weight`` says otherwise."""
+    digest = Digest(hashlib.sha256(update.author.encode()).digest())
+    weight = update.examples if weight is None else weight
+    return Member(Accepted(update.author, digest, update.examples, update.steps, weight), update)
 
 
 def with_json(files: Mapping[str, bytes], **fields: Any) -> dict[str, bytes]:
