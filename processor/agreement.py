@@ -98,7 +98,7 @@ def _sums(
     )
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator] # numba has no types
 def _products(
     rows: NDArray[np.signedinteger], change: NDArray[np.int32]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

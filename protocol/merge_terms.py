@@ -87,7 +87,7 @@ class Standing:
     use: StandingUse = "record"
     decay: Fraction = Fraction(9, 10)  # of a round's points with every later round
     window: int = 16  # rounds that are looked back
-    least: int = 0  # thousandths; "admit" refuses clients below it; newcomers have 0
+    least: int = 0  # thousandths, at most 0; "admit" refuses clients below it; newcomers have 0
 
 
 def read_merge(field: Field) -> MergeRule:
@@ -157,7 +157,7 @@ def read_standing(field: Field) -> Standing:
         use=cast("StandingUse", found["use"].choice(get_args(StandingUse))),
         decay=found["decay"].rational(0, 1),
         window=found["window"].integer(1, MAX_STANDING_WINDOW),
-        least=found["least"].integer(-MAX_RATIO, MAX_RATIO),
+        least=found["least"].integer(-MAX_RATIO, 0),  # newcomers have 0: above it nobody could ever begin
     )
 
 

@@ -23,6 +23,8 @@ MAX_DERIVED_BYTES = 64 * 1024 * 1024
 # Both files together: what every reader fetches at most, so that none finds too large what another reads.
 MAX_REPORT_BYTES = MAX_DERIVED_BYTES + canonical_json.MAX_BYTES
 MAX_UPDATES = (1 << 24) - 1  # the contract's uint24
+# So many verdicts make a derived.json of at most one chunk for sure, which then is a block under its own hash (S7).
+RECORD_UPDATES = 2000
 MAX_MILLIS = (1 << 40) - 1  # the contract's uint40
 MAX_METRICS, MAX_SOFTWARE = 64, 200
 
