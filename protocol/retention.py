@@ -1,17 +1,17 @@
 """What of a federation must stay on IPFS, and why: a function of the chain's state and the task's promises.
 
 Kept are the task, the head model and the first, every report, whatever an audit of an open round or of one of the last
-K settled rounds reads, accepted updates for as long as the task's retention promises them (the promise outranks K), and
-what clients still need to claim by. The first model and the retained updates together lead to every later model, so an
-old one is let go without anything being lost. Everything else that the log names can be released, and nothing that it
-does not name ever is.
+K settled rounds reads, accepted updates for as long as the task's retention promises them (the promise outranks K), the
+records that standings follow from, and what clients still need to claim by. The first model and the retained updates
+together lead to every later model, so an old one is let go without anything being lost. Everything else that the log
+names can be released, and nothing that it does not name ever is.
 
 What the chain does not hold is given: verdicts stand in reports, and a model's anchor stands in its ``model.json``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,8 +19,10 @@ from protocol import canonical_json
 from protocol.cid import RAW, Cid, directory_cid, parse_cid
 from protocol.errors import NotCanonical, TooLarge
 from protocol.fields import Field
+from protocol.merge_terms import MAX_STANDING_WINDOW, Standing
 from protocol.model import MANIFEST, MANIFEST_FIELDS, MAX_MANIFEST_BYTES
-from protocol.report import MAX_REPORT_BYTES, Derived
+from protocol.report import MAX_REPORT_BYTES, RECORD_UPDATES, Derived
+from protocol.standing import counts, deciding
 from protocol.state import FederationState, RoundState, State
 from protocol.task import MAX_TASK_BYTES, Task
 from protocol.terms import PayBasis
@@ -28,8 +30,6 @@ from protocol.types import Address, Digest, FederationId, RoundId
 from protocol.unixfs import CHUNK
 
 ROUNDS_KEPT = 3  # K, where nobody says otherwise
-# So many verdicts make a derived.json of at most one chunk for sure, which then is a block under its own hash (S7).
-RECORD_UPDATES = 2000
 _NO_TREE = frozenset({NotCanonical.rule, TooLarge.rule})  # refusals of what may not even be a tree that can be kept
 
 
@@ -132,6 +132,7 @@ def needed(
         elif round_.id in last:
             needs.whole(round_, f"round {round_.index}")
         needs.promised(round_)
+    needs.records(rounds, [round_ for round_ in rounds if is_open(round_) or round_.id in last])
     if all(map(needs.is_promised, over)):
         needs.add(federation.terms.model, Kind.MODEL, "first model")
     return needs.found
@@ -233,6 +234,26 @@ class _Needs:
                 self.add(Digest(round_.revealed.derived_hash), Kind.RECORD, f"record for {name}")
             else:  # no block may hold the record: clients compute it again
                 self.whole(round_, name)
+
+    def records(self, rounds: Iterable[RoundState], audited: Iterable[RoundState]) -> None:
+        """Add the auditors' records that standings follow from: of rounds to come, and of those that stay auditable.
+
+        The other rounds' records stand in their reports, which are all kept.
+        """
+        if self._task is not None and not counts(self._task.standing):
+            return
+        terms = Standing(window=MAX_STANDING_WINDOW) if self._task is None else self._task.standing
+        wanted = {
+            one.round.id
+            for before in (None, *audited)
+            for one in deciding(self._state, self._federation, terms, before)
+            if one.revealed
+        }
+        for round_ in rounds:
+            if round_.revealed is None or len(round_.updates) > RECORD_UPDATES:
+                continue
+            if round_.id in wanted or self._state.now < (round_.reveal_ends or 0):  # later it counts too
+                self.add(Digest(round_.revealed.derived_hash), Kind.RECORD, f"record of round {round_.index}")
 
     def is_promised(self, round_: RoundState) -> bool:
         """Whether the task's retention holds the round's accepted updates: it counts from the end of the challenge."""

@@ -16,9 +16,8 @@ from protocol.cid import RAW, Cid, directory_cid
 from protocol.errors import ArtifactRefused, ChainError
 from protocol.merkle import MerkleTree, admission_leaf
 from protocol.replay import replay
-from protocol.report import Derived, UpdateVerdict
+from protocol.report import RECORD_UPDATES, Derived, UpdateVerdict
 from protocol.retention import (
-    RECORD_UPDATES,
     Kind,
     Mention,
     Reason,
