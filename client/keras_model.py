@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from network.keras_loader import import_keras
+from network.keras_loader import ends_in_softmax, import_keras
 from protocol.architecture import check_architecture
 from protocol.errors import UnsafeArchitecture, WrongTensor
 from protocol.grid import to_float32
@@ -119,7 +119,7 @@ def build(model: Model) -> KerasModel:
         _set(variable, spec, model)
         variables[spec.name] = variable
     trainable = tuple(spec.name for spec in model.specs if spec.kind is TensorClass.TRAINABLE)
-    return KerasModel(network, variables, trainable, _ends_in_softmax(network))
+    return KerasModel(network, variables, trainable, ends_in_softmax(network))
 
 
 def _set(variable: Any, spec: TensorSpec, model: Model) -> None:
@@ -133,13 +133,3 @@ def _set(variable: Any, spec: TensorSpec, model: Model) -> None:
         variable.assign(model.constants[spec.name])
     else:
         variable.assign(to_float32(model.mantissas[spec.name], spec.exponent))
-
-
-def _ends_in_softmax(network: Any) -> bool:
-    """Whether the layer that makes the output applies softmax; nested models are followed to their own last layer."""
-    import keras
-
-    layer = network.outputs[0]._keras_history.operation
-    while isinstance(layer, keras.Model):
-        layer = layer.outputs[0]._keras_history.operation
-    return isinstance(layer, keras.layers.Softmax) or getattr(layer, "activation", None) is keras.activations.softmax

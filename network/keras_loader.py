@@ -27,6 +27,15 @@ def import_keras() -> Any:
     return sys.modules["keras"]
 
 
+def ends_in_softmax(network: Any) -> bool:
+    """Whether the layer that makes the output applies softmax; nested models are followed to their own last layer."""
+    keras = import_keras()
+    layer = network.outputs[0]._keras_history.operation
+    while isinstance(layer, keras.Model):
+        layer = layer.outputs[0]._keras_history.operation
+    return isinstance(layer, keras.layers.Softmax) or getattr(layer, "activation", None) is keras.activations.softmax
+
+
 @contextmanager
 def _no_standard_error() -> Iterator[None]:
     try:

@@ -73,6 +73,12 @@ def to_keras(model: Model) -> keras.Model:
         WrongTensor: Its tensors are not those of its architecture.
     """
     built = build(model.architecture)
+    set_weights(built, model)
+    return built
+
+
+def set_weights(built: keras.Model, model: Model) -> None:
+    """Give ``built``, a Keras model of the same architecture, the weights of ``model``. Raises: WrongTensor."""
     arrays = [_array(model, position) for position in range(len(model.specs))]
     shapes = [tuple(weight.shape) for weight in built.weights]
     if shapes != [array.shape for array in arrays]:
@@ -82,7 +88,6 @@ def to_keras(model: Model) -> keras.Model:
             "Use the Keras version that the model was created with.",
         )
     built.set_weights(arrays)
-    return built
 
 
 def _array(model: Model, position: int) -> NDArray[np.generic]:
