@@ -7,11 +7,20 @@ from enum import StrEnum
 from pathlib import Path
 
 from auditor.compare import Difference, chain_differences, report_differences
-from auditor.sources import ReportCopy, Undecided, fetch_or_undecided, load_base, load_report, load_task
+from auditor.sources import (
+    ReportCopy,
+    Undecided,
+    fetch_or_undecided,
+    load_base,
+    load_past_or_undecided,
+    load_report,
+    load_task,
+)
 from network.chain import Chain
 from network.progress import Watch, unwatched
 from network.store import ContentStore
 from processor.round import Derivation, derive_round, facts
+from processor.runs import Threads
 from protocol.cid import directory_cid
 from protocol.errors import ArithmeticRefused, ArtifactRefused
 from protocol.hashing import witness
@@ -109,6 +118,7 @@ def _decide(
     try:
         task = load_task(store, federation)
         base = load_base(store, round_, task, watch)
+        past = load_past_or_undecided(store, state, round_, task, base, watch)
     except ArtifactRefused as refusal:
         # What the organization published to begin with is not an artifact: no result can follow from it.
         raise Undecided(f"Task or base model is not usable: {refusal.what}") from refusal
@@ -121,6 +131,8 @@ def _decide(
             base,
             lambda digest: fetch_or_undecided(store, digest, task.limits.update_bytes, "The update", watch),
             frozenset() if early else _unavailable(report) - fetched_in_time,
+            past,
+            Threads(),
         )
     except (ArtifactRefused, ArithmeticRefused) as refusal:
         raise Undecided(f"No result follows from task and terms: {refusal.what}") from refusal

@@ -6,16 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from network.past import load_past
 from network.progress import Watch, unwatched
 from network.store import ContentStore
 from network.transfer import fetch
 from protocol.cid import directory_cid
 from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing, InvalidInput, StoreUnavailable
 from protocol.model import Model, decode_model
+from protocol.past import Past
 from protocol.report import MAX_REPORT_BYTES, Derived, decode_report
-from protocol.state import FederationState, RoundState
+from protocol.state import FederationState, RoundState, State
 from protocol.task import MAX_TASK_BYTES, Task, decode_task
 from protocol.types import Digest
+
+_GONE = (BlockMissing, BlockCorrupt, StoreUnavailable)
 
 
 class Undecided(Exception):
@@ -41,7 +45,7 @@ def fetch_or_undecided(
     try:
         with watch(what.removeprefix("The ")) as on_progress:
             return fetch(store, digest, limit, on_progress=on_progress)
-    except (BlockMissing, BlockCorrupt, StoreUnavailable) as error:
+    except _GONE as error:
         raise Undecided(f"{what} {directory_cid(digest)} cannot be fetched: {error.what}") from error
 
 
@@ -53,6 +57,16 @@ def load_task(store: ContentStore, federation: FederationState) -> Task:
 def load_base(store: ContentStore, round_: RoundState, task: Task, watch: Watch = unwatched) -> Model:
     """The round's base model. Raises: Undecided, ArtifactRefused."""
     return decode_model(fetch_or_undecided(store, round_.base, task.limits.model_bytes, "The base model", watch))
+
+
+def load_past_or_undecided(
+    store: ContentStore, state: State, round_: RoundState, task: Task, base: Model, watch: Watch = unwatched
+) -> Past:
+    """What the round goes on from beside its base. Raises: Undecided, ArtifactRefused."""
+    try:
+        return load_past(store, state, round_, task, base, watch)
+    except _GONE as error:
+        raise Undecided(f"What the round goes on from cannot be fetched: {error.what}") from error
 
 
 def load_report(store: ContentStore, round_: RoundState, copy: Path | None) -> ReportCopy:

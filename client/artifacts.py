@@ -8,17 +8,19 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from network.past import load_past
 from network.probe import probe
 from network.progress import Watch, unwatched
 from network.store import ContentStore
 from network.transfer import fetch, fetch_file
 from processor.round import derive_round, facts
+from processor.runs import Threads
 from protocol.cid import RAW, Cid, parse_cid
 from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing, ContentError, RondoError, StoreUnavailable
 from protocol.model import Model, decode_model, decode_weights
 from protocol.report import MAX_REPORT_BYTES, Derived, decode_derived, decode_report, derived_hash
 from protocol.rewards import rewards_tree
-from protocol.state import FederationState, RoundState
+from protocol.state import FederationState, RoundState, State
 from protocol.task import MAX_TASK_BYTES, Task, decode_task
 from protocol.types import Address, Digest, Hash
 
@@ -83,7 +85,7 @@ class Artifacts:
         mine = (one for one in derived.updates if one.client == account and one.digest == digest)
         return any(one.verdict == "accepted" and one.weight > 0 for one in mine)
 
-    def rewards(self, round_: RoundState, federation: FederationState) -> list[tuple[Address, int]]:
+    def rewards(self, round_: RoundState, state: State) -> list[tuple[Address, int]]:
         """All (client, base units) of a round that pays by result, proved by the root on chain.
 
         The record is looked for in the report, then by its hash alone (an auditor that reveals another result publishes
@@ -100,7 +102,7 @@ class Artifacts:
             rewards = [(one.client, one.reward) for one in derived.updates]
             if rewards_tree(round_.id, rewards).root == deciding.rewards_root:
                 return rewards
-        return self._recomputed(round_, federation, deciding.rewards_root)
+        return self._recomputed(round_, state, deciding.rewards_root)
 
     def _derived(self, round_: RoundState, wanted: Hash) -> Derived | None:
         """The record that hashes to ``wanted``, None where it cannot be had. Raises: StoreUnavailable."""
@@ -126,11 +128,10 @@ class Artifacts:
         except (ContentError, ArtifactRefused):
             return None
 
-    def _recomputed(
-        self, round_: RoundState, federation: FederationState, wanted_root: Hash
-    ) -> list[tuple[Address, int]]:
-        task = self.task(federation)
+    def _recomputed(self, round_: RoundState, state: State, wanted_root: Hash) -> list[tuple[Address, int]]:
+        task = self.task(state.federations[round_.federation])
         base, what = self.base(round_, task), facts(self._chain_id, self._contract, round_)
+        past = load_past(self._store, state, round_, task, base, self._watch)
 
         def fetch_update(digest: Digest) -> Mapping[str, bytes]:
             with self._watch("update") as on_progress:
@@ -142,7 +143,7 @@ class Artifacts:
                 continue
             tried.add(absent)
             with contextlib.suppress(BlockMissing, BlockCorrupt):
-                derivation = derive_round(what, task, base, fetch_update, absent)
+                derivation = derive_round(what, task, base, fetch_update, absent, past, Threads())
                 if derivation.rewards.root == wanted_root:
                     return [(one.client, one.reward) for one in derivation.derived.updates]
         raise RewardsUnknown(

@@ -11,7 +11,7 @@ from network.chain import Chain, ClientClaims, RewardClaim, RoundClaim
 from protocol.errors import ChainError, ChainUnavailable, RondoError, TransactionReverted
 from protocol.merkle import leaf
 from protocol.rewards import rewards_tree
-from protocol.state import FederationState, RoundState, State
+from protocol.state import RoundState, State
 from protocol.terms import PayBasis
 from protocol.types import Address, FederationId, Hash, RoundId
 
@@ -84,7 +84,7 @@ class Claimer:
             if _decision(round_) in self._nothing or self._problems.rests(round_id, state.now):
                 continue
             try:
-                payment = self._payment(round_, state.federations[round_.federation])
+                payment = self._payment(round_, state)
             except RondoError as error:
                 self._problems.add(round_id, error, state.now)
             except Exception as error:  # whatever strangers' bytes do to a reader, it is one round's problem
@@ -169,7 +169,8 @@ class Claimer:
         mine = round_.update_of(self._account)
         return mine is not None and mine.paid is None and round_.basis in (PayBasis.RESULT, PayBasis.TIME)
 
-    def _payment(self, round_: RoundState, federation: FederationState) -> Payment | None:
+    def _payment(self, round_: RoundState, state: State) -> Payment | None:
+        federation = state.federations[round_.federation]
         mine, token = round_.update_of(self._account), federation.terms.token
         if mine is None:
             return None
@@ -177,7 +178,7 @@ class Claimer:
             amount = round_.terms.reward_per_milli * min(mine.millis, round_.terms.time_cap_millis)
             claim = RewardClaim(round_.id, self._account, 0)
             return Payment(round_.index, PayBasis.TIME, amount, token, federation.id, claim) if amount else None
-        rewards = self._artifacts.rewards(round_, federation)
+        rewards = self._artifacts.rewards(round_, state)
         amount = self._payable(round_, [one for client, one in rewards if client == self._account and one > 0])
         if amount == 0:
             return None

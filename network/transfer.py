@@ -14,7 +14,7 @@ from network.reader import Arrival, Reader
 from network.store import ContentStore
 from protocol.artifact import check_directory
 from protocol.cid import RAW, Cid, directory_cid
-from protocol.content import Files
+from protocol.content import Content, Files, open_stream
 from protocol.errors import InvalidInput
 from protocol.types import Digest
 from protocol.unixfs import Block, Root, import_directory, import_file
@@ -63,11 +63,11 @@ def fetch(
     return files
 
 
-def publish_file(store: ContentStore, data: bytes) -> Cid:
+def publish_file(store: ContentStore, data: bytes | Content) -> Cid:
     """Put one file into ``store`` and return its CID; raises StoreUnavailable."""
     with store.lease():
         with BlockWriter(store) as writer:
-            cid = import_file(io.BytesIO(data), writer.emit).cid
+            cid = import_file(open_stream(data), writer.emit).cid
         store.keep(cid)
     return cid
 

@@ -14,6 +14,7 @@ from network.chain import Chain
 from network.files import make_directory, write_atomic
 from network.store import ContentStore
 from network.transfer import publish
+from processor.server_step import check_step
 from protocol.canonical_json import MAX_INTEGER
 from protocol.cid import directory_cid
 from protocol.errors import InvalidInput, KeyError_, SettingsError, TooLarge, TransactionReverted
@@ -107,7 +108,8 @@ def create_federation(
     Raises:
         InvalidInput: Not a first model, or the salt belongs to other terms.
         TooLarge: The model, or what rounds add to it, is over the task's own limit.
-        ArithmeticRefused: Not even one update of the task can be merged exactly.
+        ArithmeticRefused: Not even the fewest updates of the task can be merged exactly, or its server step cannot be
+            held on the model's grids.
         KeyError_: The chain was opened without a key.
         StoreUnavailable, ChainError: The outside does not work as configured.
     """
@@ -115,7 +117,8 @@ def create_federation(
     if organization is None:
         raise KeyError_("Creating a federation needs a key.", "The chain was opened to read only.", "Set keystore.")
     files = _first_model(model, task)
-    check_bounds(task, 1)
+    check_bounds(task, task.least_updates())
+    check_step(task.server, model.specs)
     if forfeit_to == ZERO_ADDRESS:
         raise InvalidInput("Forfeited bonds cannot go to the zero address.", "", "Name another with --forfeit-to.")
     terms = FederationTerms(
@@ -141,7 +144,7 @@ def create_federation(
 
 
 def _first_model(model: Model, task: Task) -> dict[str, bytes]:
-    if model.round != 0 or model.parents or model.importance is not None:
+    if model.round != 0 or model.parents or model.importance is not None or model.server_state or model.committee:
         raise InvalidInput(
             f"The model is of round {model.round}.", "A federation starts from a first model.", "Build one afresh."
         )
@@ -165,6 +168,8 @@ def _largest_bytes(first: Model) -> int:
         parents=(digest,),
         importance={spec.name: np.zeros(spec.shape, dtype=np.uint32) for spec in trainable_specs(first.specs)},
         anchor=str(directory_cid(digest)),
+        server_state=digest,
+        committee=digest,
     )
     return sum(map(len, encode_model(grown).values()))
 

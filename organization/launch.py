@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from network.chain import Chain
+from network.past import load_moments
 from network.store import ContentStore
 from network.transfer import fetch
+from processor.server_step import check_step
 from protocol.errors import InsufficientFunds, InvalidInput, KeyError_
 from protocol.model import decode_model
 from protocol.reference import resolve_federation
@@ -59,6 +61,10 @@ def check_terms(terms: RoundTerms, task: Task, audited: bool) -> None:
             terms.challenge_seconds,
             f"It must exceed publication window and re-derivation margin together, {needed} s.",
         )
+    if terms.consolidate and task.merge.rule == "fedcurv":
+        _refuse(
+            "consolidate", 1, "fedcurv renews importance and anchor in every round, and nothing else is consolidated."
+        )
     check_bounds(task, terms.max_updates)
 
 
@@ -104,7 +110,8 @@ def launch_round(
     Raises:
         InvalidInput: A round is live, the account is not the organization, or the terms are refused.
         ArithmeticRefused, InsufficientFunds: See `check_terms` and `check_funds`.
-        BlockMissing, BlockCorrupt, ArtifactRefused: Task or head model cannot be fetched, so no client could train.
+        BlockMissing, BlockCorrupt, ArtifactRefused: Task, head model or its server state cannot be fetched, or is none, so
+            that no client could train, or nobody settle.
     """
     federation = resolve_federation(state, federation_id)
     check_organization(chain, federation)
@@ -112,7 +119,9 @@ def launch_round(
     task = load_task(store, federation)
     check_terms(terms, task, federation.terms.is_audited)
     check_funds(chain, federation, terms)
-    decode_model(fetch(store, federation.head, task.limits.model_bytes))
+    head = decode_model(fetch(store, federation.head, task.limits.model_bytes))
+    check_step(task.server, head.specs)
+    load_moments(store, task, head)
     return chain.launch_round(federation_id, federation.head, terms)
 
 

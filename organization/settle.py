@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from network.chain import Chain
+from network.past import load_past
 from network.progress import Watch, unwatched
 from network.store import ContentStore
-from network.transfer import fetch, publish
+from network.transfer import fetch, publish, publish_file
 from processor.round import Derivation, derive_round, facts
+from processor.runs import Threads
 from protocol.cid import directory_cid, parse_cid
 from protocol.errors import BlockCorrupt, BlockMissing
 from protocol.model import Model, decode_model
@@ -52,7 +54,9 @@ def prepare_settlement(
         watch: Shows how far large fetches are.
 
     Raises:
-        BlockMissing, BlockCorrupt, StoreUnavailable: The base, or an update believed present, cannot be fetched.
+        BlockMissing, BlockCorrupt, StoreUnavailable: The base, what it goes on from, or an update believed present cannot
+            be fetched.
+        ArtifactRefused: The base names a server state or a committee that is none; launching refuses such a base.
         ArithmeticRefused: A stated bound would be exceeded.
     """
     with watch("base model") as on_progress:
@@ -71,7 +75,13 @@ def prepare_settlement(
         base,
         fetch_update,
         unavailable,
+        load_past(store, chain.state(), round_, task, base, watch),
+        Threads(),
     )
+    for files in derivation.artifacts:
+        publish(store, files)
+    for file in derivation.anchors:
+        publish_file(store, file)
     if derivation.model_files is not None:
         publish(store, derivation.model_files)
         _keep_anchor(store, derivation.model)

@@ -51,36 +51,36 @@ def world() -> World:
 
 
 def withheld_round(world: World, **settle: Any) -> Any:
-    """A settled round whose updates nobody has."""
+    """A settled round whose updates nobody has, and the state of the chain."""
     round_id = world.launch(max_updates=len(CLIENTS))
     for number, account in enumerate(CLIENTS):
         world.chain(account).submit_update(round_id, Digest(bytes([number + 1]) * 32), 10)
     world.settle(round_id, **settle)
     state = world.ledger.state()
-    return state.rounds[round_id], state.federations[world.federation]
+    return state.rounds[round_id], state
 
 
 def test_withheld_updates_are_looked_for_side_by_side(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client.artifacts, "SEARCH_SECONDS", 2.0)
-    round_, federation = withheld_round(world, publish_report=False)
+    round_, state = withheld_round(world, publish_report=False)
     store = Searching(world.store)
-    rewards = Artifacts(store, world.ledger.chain_id, world.ledger.contract).rewards(round_, federation)
+    rewards = Artifacts(store, world.ledger.chain_id, world.ledger.contract).rewards(round_, state)
     assert [amount for _, amount in rewards] == [0] * len(CLIENTS)
     assert store.most_busy == len(CLIENTS)
 
 
 def test_the_same_derivation_is_not_made_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client.artifacts, "SEARCH_SECONDS", 2.0)
-    round_, federation = withheld_round(world)
+    round_, state = withheld_round(world)
     derivations: list[frozenset[Any]] = []
     derive: Callable[..., Any] = client.artifacts.derive_round
 
     def counted(*arguments: Any) -> Any:
-        derivations.append(arguments[-1])
+        derivations.append(arguments[4])
         return derive(*arguments)
 
     monkeypatch.setattr(client.artifacts, "derive_round", counted)
     artifacts = Artifacts(Searching(world.store), world.ledger.chain_id, world.ledger.contract)
     with pytest.raises(RewardsUnknown):
-        artifacts._recomputed(round_, federation, round_.updates_hash)  # a root that nothing leads to
+        artifacts._recomputed(round_, state, round_.updates_hash)  # a root that nothing leads to
     assert derivations == [frozenset(CLIENTS)]

@@ -271,7 +271,7 @@ def test_a_round_without_a_transaction_of_ones_own(world: GaslessWorld, home: Pa
     assert "merged" in steps(alice.step)[0]
     # Anyone may send what pays her.
     due = 3 * min(700, TERMS.max_millis, 10 * 5 * 4)
-    rewards = alice._artifacts.rewards(world.round(round_id), world.ledger.state().federations[world.federation])
+    rewards = alice._artifacts.rewards(world.round(round_id), world.ledger.state())
     assert rewards == [(address_of("alice"), due)]
     world.chain(PAYER).claim(round_id, address_of("alice"), due, ())
     paid = [one.event for one in world.ledger.logs if isinstance(one.event, RewardPaid)]
