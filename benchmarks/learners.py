@@ -26,9 +26,9 @@ from protocol.task import Task, Training
 from protocol.types import Address, Digest, FederationId, RoundId, address
 from protocol.update import Update
 
-# What a client posts as its importance: nothing; the Fisher information at the round's base, before training (as
-# `client.trainer` does); that at its own trained weights (FedCurv); or the same for every coordinate (plain L2).
-Importance = Literal["none", "at_base", "at_end", "flat"]
+# What a client posts as its importance: nothing; the Fisher information at the round's base, before training, as
+# `client.trainer` does; or the same for every coordinate, which makes the penalty plain L2.
+Importance = Literal["none", "at_base", "flat"]
 
 HEADROOM_BITS = 5  # organization.model_builder.TRAINABLE_HEADROOM_BITS, which cannot be had without TensorFlow
 SOFTWARE = "rondo benchmarks.mlp"
@@ -153,8 +153,6 @@ def train_weights(
         importance = [np.ones_like(each) for each in weights]
     batches = _batches(len(data), task.training, generator)
     steps = mlp.train(weights, _pixels(data), data.y, batches, _optimizer(task.training), assignment.pull, allowed)
-    if assignment.importance == "at_end":
-        importance = measure_importance(weights, data, task.consolidation.examples, seed, allowed)
     return importance, len(data), steps
 
 

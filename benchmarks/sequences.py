@@ -65,7 +65,7 @@ class Setting:
         """Return the terms under which the federation trains."""
         return Task(
             "forgetting",
-            merge=MergeRule(weighting="examples"),
+            merge=MergeRule(fisher_floor=Fraction(self.floor)),
             training=Training(
                 optimizer=cast("Literal['sgd', 'adam']", self.optimizer),
                 learning_rate=Fraction(self.rate),
@@ -111,9 +111,7 @@ def play(setting: Setting, mnist: Mnist | None) -> dict[str, Any]:
     model = first_model((pixels, setting.hidden, CLASSES), setting.seed)
     name = f"{setting.data} {setting.seed}"  # not the method: all see the same batches
     people = learners([stages[0].shares[0]] * setting.clients)
-    campaign = Campaign(
-        name, setting.task(), model, people, METHODS[setting.method], floor=float(Fraction(setting.floor))
-    )
+    campaign = Campaign(name, setting.task(), model, people, METHODS[setting.method])
     after: list[list[float]] = []
     curve: list[tuple[int, list[float]]] = []
     for number, stage in enumerate(stages):
