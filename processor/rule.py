@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from processor.blocks import Block
 from processor.merge import Part
 from processor.updates import Accepted
+from protocol.errors import TooFewUpdates
 
 Measured = NDArray[np.object_]  # Python integers, of a shape that the rule chooses; blocks' measures are added
 
@@ -58,3 +59,13 @@ class Rule(Protocol):
             ArithmeticRefused: A sum could leave its bounds.
         """
         ...
+
+
+def require_updates(who: str, accepted: Sequence[Accepted], least: int) -> None:
+    """Raise TooFewUpdates where fewer than ``least`` are accepted."""
+    if len(accepted) < least:
+        raise TooFewUpdates(
+            f"{who} cannot merge {len(accepted)} updates.",
+            f"It needs at least {least} that are accepted.",
+            "Let more clients take part, or choose another merge rule for the task.",
+        )

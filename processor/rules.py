@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 
 from processor.fedavg import FedAvg
 from processor.fisher_weighted import FisherWeighted
+from processor.median import CoordinateMedian
 from processor.rule import Rule
+from processor.trimmed_mean import TrimmedMean
 from protocol.errors import WrongField
 from protocol.merge_terms import MergeRule
 from protocol.task import Task
@@ -15,6 +17,8 @@ RULES: Mapping[str, Callable[[MergeRule], Rule]] = {
     "fedavg": lambda terms: FedAvg(),
     "fisher-weighted": FisherWeighted,
     "fedcurv": lambda terms: FedAvg(),  # what it adds comes with the merged model (processor.fedcurv)
+    "median": lambda terms: CoordinateMedian(),
+    "trimmed-mean": lambda terms: TrimmedMean(terms.trim),
     "distilled": lambda terms: FedAvg(),  # the mean that distillation starts from (processor.stated)
 }
 
