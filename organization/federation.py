@@ -20,6 +20,7 @@ from protocol.cid import directory_cid
 from protocol.errors import InvalidInput, KeyError_, SettingsError, TooLarge, TransactionReverted
 from protocol.hashing import federation_id
 from protocol.model import Model, encode_model
+from protocol.server_state import MOMENTS
 from protocol.specs import trainable_specs
 from protocol.task import Task, check_bounds, encode_task
 from protocol.terms import FederationTerms
@@ -149,7 +150,7 @@ def _first_model(model: Model, task: Task) -> dict[str, bytes]:
             f"The model is of round {model.round}.", "A federation starts from a first model.", "Build one afresh."
         )
     files = encode_model(model)
-    size = _largest_bytes(model)
+    size = _largest_bytes(model, task)
     if size > task.limits.model_bytes:
         raise TooLarge(
             f"The model would have {size} bytes with parents, anchor and importance, which later rounds add.",
@@ -159,8 +160,10 @@ def _first_model(model: Model, task: Task) -> dict[str, bytes]:
     return files
 
 
-def _largest_bytes(first: Model) -> int:
-    """Bytes of the largest model that rounds can make of ``first``: every tensor keeps its size, the rest is added."""
+def _largest_bytes(first: Model, task: Task) -> int:
+    """Bytes of the largest model that rounds of ``task`` can make of ``first``: every tensor keeps its size, the rest is
+    added.
+    """
     digest = Digest(bytes(32))
     grown = replace(
         first,
@@ -168,8 +171,8 @@ def _largest_bytes(first: Model) -> int:
         parents=(digest,),
         importance={spec.name: np.zeros(spec.shape, dtype=np.uint32) for spec in trainable_specs(first.specs)},
         anchor=str(directory_cid(digest)),
-        server_state=digest,
-        committee=digest,
+        server_state=digest if MOMENTS[task.server.step] else None,
+        committee=None if task.committee.vote == "none" else digest,
     )
     return sum(map(len, encode_model(grown).values()))
 
