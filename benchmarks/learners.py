@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from benchmarks import mlp
 from client.data import Dataset
-from client.feedback import decode_residual, encode_residual
 from client.penalty import anchor_weights, pull_strengths
 from client.quantise import quantise, quantise_importance
 from client.trainer import Trained, seed_of
@@ -54,19 +53,20 @@ class Learner:
 
     account: Address
     data: Dataset
-    kept: bytes | None = None
+    kept: tuple[int, Mapping[str, NDArray[np.int64]]] | None = None  # with the index of the round that merged it
 
     def residual(self, index: int, task: Task) -> Mapping[str, NDArray[np.int64]] | None:
         """Return what is to be added in round ``index``: nothing where too many rounds were missed since."""
         if self.kept is None:
             return None
-        merged, residual = decode_residual(self.kept)
+        merged, residual = self.kept
         return None if index - merged - 1 >= task.feedback.drop_after else residual
 
     def update(self, base: Model, task: Task, trained: Trained, round_id: RoundId, index: int) -> Update:
         """Return the integers of ``trained`` and keep what they left out; every round here merges what it gets."""
         quantised = quantise(base, trained.weights, task.delta_type, self.residual(index, task))
-        self.kept = encode_residual(index, quantised.residual, task.feedback)
+        limit = task.feedback.clip_steps  # as client.feedback.encode_residual, without the file
+        self.kept = index, {name: np.clip(left, -limit, limit) for name, left in quantised.residual.items()}
         posted = None
         if trained.importance is not None:
             posted = {name: quantise_importance(value) for name, value in trained.importance.items()}

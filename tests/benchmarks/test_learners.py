@@ -22,8 +22,9 @@ from benchmarks.learners import (
 from benchmarks.merging import merge_encoded, merge_round
 from benchmarks.methods import METHODS, Campaign
 from client.data import Dataset
+from client.feedback import decode_residual, encode_residual
 from client.quantise import quantise
-from protocol.task import Consolidation, Task, Training
+from protocol.task import Consolidation, Feedback, Task, Training
 
 SIZES = (20, 6, 4)
 TASK = Task(
@@ -57,6 +58,19 @@ def test_what_rounding_left_is_added_to_the_next_update() -> None:
     for name, delta in again.deltas.items():
         assert np.array_equal(delta, expected.deltas[name])
     assert any(not np.array_equal(once.deltas[name], again.deltas[name]) for name in once.deltas)
+
+
+def test_what_is_kept_is_what_the_clients_file_keeps() -> None:
+    alice, base = learners(shares(1))[0], first_model(SIZES, 1)
+    task = replace(TASK, delta_type="int8", feedback=Feedback(clip_steps=3))
+    trained = train_locally(base, task, alice.data, 5, Assignment())
+    alice.update(base, task, trained, round_id_of("a", 7), 7)
+    left = quantise(base, trained.weights, "int8").residual
+    index, filed = decode_residual(encode_residual(7, left, task.feedback))
+    assert max(abs(value).max() for value in left.values()) > 3
+    assert alice.kept is not None
+    assert alice.kept[0] == index
+    assert all(np.array_equal(alice.kept[1][name], filed[name]) for name in filed)
 
 
 def test_what_is_owed_is_dropped_after_missed_rounds() -> None:
