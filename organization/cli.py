@@ -15,6 +15,10 @@ app = typer.Typer(no_args_is_help=True)
 Config = Annotated[Path | None, typer.Option(help="Settings file; ./rondo.toml by default.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 TestData = Annotated[Path | None, typer.Option(help="Held-out examples, a .npz with x and y; measured for the report.")]
+PublicData = Annotated[
+    Path | None,
+    typer.Option(help="Unlabelled examples, a .npz with x; a task that distils learns from its committee on them."),
+]
 
 # The terms of a round, on every command that launches one.
 Rate = Annotated[int, typer.Option(help="Base units of the token per credited compute millisecond.")]
@@ -108,6 +112,7 @@ def settle(
         str | None, typer.Argument(metavar="[ROUND]", help="Round id (0x…) or index; the latest round by default.")
     ] = None,
     test_data: TestData = None,
+    public_data: PublicData = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the round can be settled.")] = False,
     config: Config = None,
     json_mode: Json = False,
@@ -120,7 +125,9 @@ def settle(
     from organization.session import settle_round
 
     output = Output(json_mode)
-    view, settled = settle_round(config, round_reference, test_data=test_data, wait=wait, say=output.say)
+    view, settled = settle_round(
+        config, round_reference, test_data=test_data, public_data=public_data, wait=wait, say=output.say
+    )
     output.result(view)
     raise typer.Exit(0 if settled else 75)
 
@@ -130,6 +137,7 @@ def run(
     rounds: Annotated[int, typer.Option(min=0, help="How many rounds the federation shall have in all.")],
     consolidate: Annotated[str, typer.Option(help="Indices of the rounds that consolidate, such as 3,5.")] = "",
     test_data: TestData = None,
+    public_data: PublicData = None,
     reward_per_milli: Rate = 1,
     max_millis: MaxMillis = 600_000,
     time_cap_millis: TimeCap = 60_000,
@@ -161,7 +169,13 @@ def run(
         consolidate=False,
     )
     view = run_rounds(
-        config, terms, rounds=rounds, consolidate=parse_indices(consolidate), test_data=test_data, say=output.say
+        config,
+        terms,
+        rounds=rounds,
+        consolidate=parse_indices(consolidate),
+        test_data=test_data,
+        public_data=public_data,
+        say=output.say,
     )
     _show(output, view)
 

@@ -20,13 +20,16 @@ from network.progress import TransferProgress
 from network.session import open_chain, open_content, stop_on_signal
 from network.settings import Settings, load_settings
 from organization.admission import Lists, join_all, read_list, set_admission
+from organization.distil import Distiller
 from organization.evaluation import load_held_out
+from organization.examples import load_examples
 from organization.federation import BURN_ADDRESS, create_federation, name_auditors
 from organization.launch import check_organization, launch_round
 from organization.money import recover
 from organization.relay import Relay
 from organization.settle import Evaluator
 from organization.status import federation_view, round_view
+from organization.student import Student
 from organization.worker import OrganizationWorker
 from protocol.admission import AdmissionList, counts_from
 from protocol.cid import directory_cid
@@ -116,7 +119,13 @@ def launch_once(config: Path | None, terms: RoundTerms) -> dict[str, Any]:
 
 
 def settle_round(
-    config: Path | None, reference: str | None, *, test_data: Path | None, wait: bool, say: Say
+    config: Path | None,
+    reference: str | None,
+    *,
+    test_data: Path | None,
+    public_data: Path | None,
+    wait: bool,
+    say: Say,
 ) -> tuple[dict[str, Any], bool]:
     """Settle a round, once or as soon as possible; its view, and whether it is settled.
 
@@ -132,6 +141,7 @@ def settle_round(
         evaluate=_evaluator(test_data),
         say=say,
         watch=TransferProgress,
+        student=_student(public_data, say),
     )
     named: list[RoundId] = []
 
@@ -157,6 +167,7 @@ def run_rounds(
     rounds: int,
     consolidate: frozenset[int],
     test_data: Path | None,
+    public_data: Path | None,
     say: Say,
 ) -> dict[str, Any]:
     """Run the worker until the federation has had ``rounds`` rounds, or a signal comes; the federation's view."""
@@ -170,6 +181,7 @@ def run_rounds(
         say=say,
         rounds_kept=settings.rounds_kept,
         watch=TransferProgress,
+        student=_student(public_data, say),
     )
     worker.run(rounds, consolidate, pause=lambda: time.sleep(settings.poll_seconds), stopped=stop_on_signal())
     return _view(chain, federation)
@@ -329,6 +341,10 @@ def _view(chain: Chain, federation: FederationId) -> dict[str, Any]:
 def _round_view(state: State, round_id: RoundId) -> dict[str, Any]:
     round_ = state.rounds[round_id]
     return round_view(round_, audited=state.federations[round_.federation].terms.is_audited)
+
+
+def _student(public_data: Path | None, say: Say) -> Student | None:
+    return None if public_data is None else Distiller(load_examples(public_data, "--public-data"), say=say)
 
 
 def _evaluator(test_data: Path | None) -> Evaluator | None:

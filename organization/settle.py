@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 
 from network.chain import Chain
@@ -12,16 +12,20 @@ from network.past import load_past
 from network.progress import Watch, unwatched
 from network.store import ContentStore
 from network.transfer import fetch, publish, publish_file
+from organization.members import MemberModels
+from organization.student import Student, require_student
 from processor.round import Derivation, derive_round, facts
 from processor.runs import Threads
 from protocol.cid import directory_cid, parse_cid
 from protocol.errors import BlockCorrupt, BlockMissing
-from protocol.model import Model, decode_model
+from protocol.model import Model, decode_model, model_contents
+from protocol.past import Past
 from protocol.replay import RoundState
 from protocol.report import Statement, derived_hash, encode_report
 from protocol.task import Task
 from protocol.terms import Settlement
 from protocol.types import Address, Digest
+from protocol.unixfs import directory_digest
 
 # A metric's name to (correct, total), for the model that the round leads to.
 Evaluator = Callable[[Model], Mapping[str, tuple[int, int]]]
@@ -44,6 +48,7 @@ def prepare_settlement(
     unavailable: frozenset[Address],
     evaluate: Evaluator | None = None,
     watch: Watch = unwatched,
+    student: Student | None = None,
 ) -> Prepared:
     """Derive the round and publish its model and report; nothing is on chain yet, and doing it again is harmless.
 
@@ -52,13 +57,16 @@ def prepare_settlement(
         unavailable: Clients whose bytes were missing when the publication window was over.
         evaluate: Measures the resulting model for the report's statement; no verdict or reward reads it.
         watch: Shows how far large fetches are.
+        student: Makes the model that is stated, where the task leaves it to our word.
 
     Raises:
+        InvalidInput: The task leaves the model to our word, and there is no student.
         BlockMissing, BlockCorrupt, StoreUnavailable: The base, what it goes on from, or an update believed present cannot
             be fetched.
         ArtifactRefused: The base names a server state or a committee that is none; launching refuses such a base.
         ArithmeticRefused: A stated bound would be exceeded.
     """
+    require_student(store, round_.base, task, student)
     with watch("base model") as on_progress:
         base = decode_model(fetch(store, round_.base, task.limits.model_bytes, on_progress=on_progress))
     whole: set[Digest] = set()
@@ -69,15 +77,18 @@ def prepare_settlement(
         whole.add(digest)
         return files
 
-    derivation = derive_round(
-        facts(chain.chain_id, chain.contract, round_),
-        task,
-        base,
-        fetch_update,
-        unavailable,
-        load_past(store, chain.state(), round_, task, base, watch),
-        Threads(),
-    )
+    def derive(past: Past) -> Derivation:
+        return derive_round(
+            facts(chain.chain_id, chain.contract, round_), task, base, fetch_update, unavailable, past, Threads()
+        )
+
+    past = load_past(store, chain.state(), round_, task, base, watch)
+    derivation = derive(past)
+    if derivation.demand is not None and student is not None:
+        limits = task.limits
+        models = MemberModels(store, model_bytes=limits.model_bytes, update_bytes=limits.update_bytes, watch=watch)
+        stated = student(derivation.demand, models)
+        derivation = derive(replace(past, stated=(directory_digest(model_contents(stated)), stated)))
     for files in derivation.artifacts:
         publish(store, files)
     for file in derivation.anchors:

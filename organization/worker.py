@@ -15,6 +15,7 @@ from organization.launch import check_organization, launch_round, load_task
 from organization.money import recover
 from organization.retry import until_done
 from organization.settle import Evaluator, prepare_settlement
+from organization.student import Student, require_student
 from protocol.errors import BlockCorrupt, BlockMissing, InvalidInput, RondoError, UnknownRound
 from protocol.model import Model
 from protocol.reference import resolve_federation
@@ -35,6 +36,7 @@ class OrganizationWorker:
         say: Takes one line of progress; the same line about a round is not said twice in a row.
         rounds_kept: How many settled rounds stay auditable from the store.
         watch: Shows how far large fetches are.
+        student: Makes the models that we state, where the task leaves them to our word.
     """
 
     def __init__(
@@ -48,9 +50,10 @@ class OrganizationWorker:
         say: Callable[[str], None] = lambda text: None,
         rounds_kept: int = ROUNDS_KEPT,
         watch: Watch = unwatched,
+        student: Student | None = None,
     ) -> None:
         self.chain, self.store, self.federation = chain, store, federation
-        self.terms, self.evaluate = terms, evaluate
+        self.terms, self.evaluate, self.student = terms, evaluate, student
         self._say, self._progress = say, watch
         self._last_said = ""
         self._task: Task | None = None
@@ -189,7 +192,7 @@ class OrganizationWorker:
             )
             return False
         prepared = prepare_settlement(
-            self.chain, self.store, round_, self._task, found.missing, self._measure, self._progress
+            self.chain, self.store, round_, self._task, found.missing, self._measure, self._progress, self.student
         )
         for client, why in prepared.derivation.refusals.items():
             self._report(f"{name}: {client} refused: {why}")
@@ -232,6 +235,8 @@ class OrganizationWorker:
     def _launch(self, state: State, federation: FederationState, consolidate: Container[int]) -> None:
         if self.terms is None:
             raise InvalidInput("There are no terms to launch a round with.", "", "Give the worker terms.")
+        self._task = self._task or load_task(self.store, federation)
+        require_student(self.store, federation.head, self._task, self.student)
         index = len(federation.rounds) + 1
         terms = replace(self.terms, consolidate=index in consolidate)
         round_id = launch_round(self.chain, self.store, state, self.federation, terms)
