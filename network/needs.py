@@ -1,6 +1,6 @@
 """What federations need by chain *and* store: the part of ``protocol.retention``'s arguments that stands in artifacts.
 
-Tasks, verdicts and anchors are read from the store itself, never fetched from others: what cannot be read here makes
+Tasks, verdicts and what models name are read from the store itself, never fetched from others: what cannot be read here makes
 the answer keep more, not less.
 """
 
@@ -12,11 +12,24 @@ from collections.abc import Iterable, Mapping
 from network.artifact_tree import artifact_file, local_get
 from network.store import BlockSource
 from protocol.artifact import load_directory
-from protocol.cid import RAW, Cid
+from protocol.cid import RAW, Cid, directory_cid
+from protocol.committee import MAX_COMMITTEE_BYTES, decode_committee
 from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing
 from protocol.model import MANIFEST, MAX_MANIFEST_BYTES
 from protocol.report import DERIVED, MAX_DERIVED_BYTES, MAX_REPORT_BYTES, decode_derived
-from protocol.retention import ROUNDS_KEPT, Kind, Mention, Reason, Verdicts, anchor_of, named, needed, verdicts_of
+from protocol.retention import (
+    ATTACHED,
+    ROUNDS_KEPT,
+    Attached,
+    Kind,
+    Mention,
+    Reason,
+    Verdicts,
+    attached_to,
+    named,
+    needed,
+    verdicts_of,
+)
 from protocol.state import FederationState, RoundState, State
 from protocol.task import MAX_ARTIFACT_BYTES, MAX_TASK_BYTES, Task, decode_task
 from protocol.types import Digest, FederationId, Hash, RoundId
@@ -36,7 +49,7 @@ class Needs:
         self._source, self._get, self._rounds_kept = source, local_get(source), rounds_kept
         self._tasks: dict[Digest, Task] = {}
         self._verdicts: dict[tuple[RoundId, Hash], Verdicts] = {}
-        self._anchors: dict[Digest, Cid | None] = {}
+        self._attached: dict[Digest, Mapping[Cid, Kind]] = {}
 
     def of(self, state: State, federation: FederationState) -> dict[Cid, Reason]:
         """Return what ``federation`` needs; raises StoreUnavailable."""
@@ -46,7 +59,7 @@ class Needs:
             self._task(federation.terms.task),
             rounds_kept=self._rounds_kept,
             verdicts=self._known_verdicts(state, federation),
-            anchors=self._known_anchors(state, federation),
+            attached=self._known_attached(state, federation),
         )
 
     def of_all(self, state: State) -> dict[FederationId, dict[Cid, Reason]]:
@@ -54,12 +67,18 @@ class Needs:
         return {id: self.of(state, federation) for id, federation in state.federations.items()}
 
     def named(self, state: State, federation: FederationState) -> dict[Cid, tuple[Mention, ...]]:
-        """Return all that the log names of ``federation``, anchors included; raises StoreUnavailable."""
-        return named(state, federation, self._known_anchors(state, federation))
+        """Return all that the log names of ``federation``, with what its models name; raises StoreUnavailable."""
+        return named(state, federation, self._known_attached(state, federation))
 
-    def knows_anchors(self, needs: Mapping[Cid, Reason]) -> bool:
-        """Whether every model among ``needs``, which came from ``of``, could be read for the anchor that it names."""
-        return all(cid.digest in self._anchors for cid, reason in needs.items() if reason.kind is Kind.MODEL)
+    def uncertain(self, needs: Mapping[Cid, Reason]) -> frozenset[Kind]:
+        """Return the kinds of which more may be needed than ``needs``, which came from ``of``, says: a model among them
+        could not be read for what it names.
+        """
+        models = (cid.digest for cid, reason in needs.items() if reason.kind is Kind.MODEL)
+        if all(model in self._attached for model in models):
+            return frozenset()
+        committees = any(task.committee.vote != "none" for task in self._tasks.values())
+        return ATTACHED | {Kind.MODEL, Kind.UPDATE} if committees else ATTACHED
 
     def _task(self, digest: Digest) -> Task | None:
         if digest not in self._tasks:
@@ -101,20 +120,37 @@ class Needs:
     def _revealed(self, round_: RoundState, deciding: Hash) -> bytes:
         return read_file(Cid(RAW, Digest(deciding)), self._get, CHUNK)
 
-    def _known_anchors(self, state: State, federation: FederationState) -> dict[Digest, Cid]:
-        found = {digest: self._anchor(digest) for digest in _models(state, federation)}
-        return {digest: anchor for digest, anchor in found.items() if anchor is not None}
+    def _known_attached(self, state: State, federation: FederationState) -> Attached:
+        found = {digest: self._attached_to(digest) for digest in _models(state, federation)}
+        return {digest: attached for digest, attached in found.items() if attached}
 
-    def _anchor(self, model: Digest) -> Cid | None:
-        if model not in self._anchors:
+    def _attached_to(self, model: Digest) -> Mapping[Cid, Kind] | None:
+        """What ``model`` names, with its committee's members; None where it cannot be read here."""
+        if model not in self._attached:
             try:
                 manifest = artifact_file(model, MANIFEST, self._get, MAX_ARTIFACT_BYTES, MAX_MANIFEST_BYTES)
-                self._anchors[model] = anchor_of(manifest)
+                attached = attached_to(manifest)
             except ArtifactRefused:
-                self._anchors[model] = None  # it is no model, so nobody trains from it
+                attached = {}  # it is no model, so nobody trains from it
             except (BlockMissing, BlockCorrupt):
                 return None
-        return self._anchors[model]
+            committees = [cid.digest for cid, kind in attached.items() if kind is Kind.COMMITTEE]
+            members = [self._members(committee) for committee in committees]
+            if None in members:
+                return attached  # and ask again: its manifest may come
+            self._attached[model] = {cid: kind for found in members for cid, kind in (found or {}).items()} | attached
+        return self._attached[model]
+
+    def _members(self, committee: Digest) -> Mapping[Cid, Kind] | None:
+        """What the members of ``committee`` are made of; None where its manifest cannot be read here."""
+        try:
+            members = decode_committee(load_directory(committee, self._get, MAX_COMMITTEE_BYTES)).members
+        except ArtifactRefused:
+            return {}
+        except (BlockMissing, BlockCorrupt):
+            return None
+        bases = {directory_cid(member.base): Kind.MODEL for member in members}
+        return bases | {directory_cid(member.update): Kind.UPDATE for member in members}
 
 
 def _models(state: State, federation: FederationState) -> Iterable[Digest]:

@@ -20,7 +20,7 @@ from network.recognition import is_recognized
 from network.store import BlockSource, ContentStore
 from protocol.cid import DAG_PB, Cid
 from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing, StoreUnavailable
-from protocol.retention import Kind, Mention, Reason, needed_by_all
+from protocol.retention import ATTACHED, Kind, Mention, Reason, needed_by_all
 from protocol.state import State
 from protocol.task import MAX_ARTIFACT_BYTES
 from protocol.types import FederationId
@@ -103,8 +103,8 @@ class Keeper:
                 mentions[cid] = mentions.get(cid, ()) + found
         kept = self._store.kept() & mentions.keys()
         wanted = needed_by_all(self.needs.of_all(state)) if kept else {}
-        are_known = self.needs.knows_anchors(wanted)
-        return [self._spare(cid, mentions[cid], state, are_known) for cid in sorted(kept - wanted.keys(), key=str)]
+        uncertain = self.needs.uncertain(wanted)
+        return [self._spare(cid, mentions[cid], state, uncertain) for cid in sorted(kept - wanted.keys(), key=str)]
 
     def mend(
         self,
@@ -117,7 +117,7 @@ class Keeper:
     ) -> list[Pin]:
         """Survey and repair until nothing more can be mended, and return where all stands then.
 
-        What was fetched tells what else is needed: a task its limits, a report its verdicts, a model its anchor.
+        What was fetched tells what else is needed: a task its limits, a report its verdicts, a model what it names.
 
         Args: As ``survey`` and ``repair``. Raises: StoreUnavailable.
         """
@@ -141,13 +141,13 @@ class Keeper:
     def release(self, pins: Iterable[Pin]) -> list[Pin]:
         """Let go of those of ``pins`` that are releasable, and return them.
 
-        Anchors go before the models that name them: once those are gone nobody could tell what the anchors were.
+        What models name goes before the models: once those are gone nobody could tell what it was.
 
         Raises:
             StoreUnavailable: The store failed; what is released already stays released.
         """
         gone = [pin for pin in pins if pin.standing is Standing.RELEASABLE]
-        gone.sort(key=lambda pin: pin.kind is not Kind.ANCHOR)
+        gone.sort(key=lambda pin: pin.kind not in ATTACHED)
         for pin in gone:
             self._store.release(pin.cid)
         return gone
@@ -173,10 +173,11 @@ class Keeper:
             return _missing(cid, reason, error)
         return Pin(cid, reason.kind, Standing.KEPT if kept else Standing.UNPINNED, reason)
 
-    def _spare(self, cid: Cid, mentions: Sequence[Mention], state: State, anchors_are_known: bool) -> Pin:
-        if not anchors_are_known and any(mention.kind is Kind.ANCHOR for mention in mentions):
-            why = "a model that is needed is not here, and it may name this anchor"
-            return Pin(cid, Kind.ANCHOR, Standing.UNKNOWN, None, why)
+    def _spare(self, cid: Cid, mentions: Sequence[Mention], state: State, uncertain: frozenset[Kind]) -> Pin:
+        kind = next((mention.kind for mention in mentions if mention.kind in uncertain), None)
+        if kind is not None:
+            why = f"a model that is needed is not here, and it may name this {kind}"
+            return Pin(cid, kind, Standing.UNKNOWN, None, why)
         recognized = is_recognized(self._store, cid, mentions, state.federations)
         standing = Standing.RELEASABLE if recognized else Standing.UNKNOWN
         why = "" if recognized else "its content is not what the log calls it, or not here; it may be another's pin"

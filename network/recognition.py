@@ -13,11 +13,14 @@ from network.artifact_tree import local_get
 from network.store import BlockSource
 from protocol import canonical_json
 from protocol.cid import Cid
+from protocol.committee import COMMITTEE
 from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing
 from protocol.model import ARCHITECTURE, MANIFEST, WEIGHTS
 from protocol.model import IMPORTANCE as MODEL_IMPORTANCE
 from protocol.report import DERIVED, STATEMENT
 from protocol.retention import Kind, Mention
+from protocol.server_state import FILES as STATE_FILES
+from protocol.server_state import STATE
 from protocol.task import MAX_ARTIFACT_BYTES, TASK
 from protocol.tensors import header_bytes, read_specs
 from protocol.types import FederationId, hex32
@@ -31,6 +34,8 @@ _FILES = {
     Kind.MODEL: ({ARCHITECTURE, WEIGHTS, MANIFEST}, {ARCHITECTURE, WEIGHTS, MANIFEST, MODEL_IMPORTANCE}),
     Kind.UPDATE: ({UPDATE_MANIFEST, DELTA}, {UPDATE_MANIFEST, DELTA, IMPORTANCE}),
     Kind.REPORT: ({DERIVED, STATEMENT}, {DERIVED, STATEMENT}),
+    Kind.STATE: ({STATE, STATE_FILES[0]}, {STATE, *STATE_FILES}),
+    Kind.COMMITTEE: ({COMMITTEE}, {COMMITTEE}),
 }
 
 

@@ -10,10 +10,12 @@ from network.artifact_tree import artifact_file, artifact_leaves
 from network.store import BlockSource
 from protocol.artifact import load_directory
 from protocol.cid import RAW, Cid, directory_cid
+from protocol.committee import MAX_COMMITTEE_BYTES
 from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing
 from protocol.model import MANIFEST, MAX_MANIFEST_BYTES
 from protocol.report import DERIVED, MAX_DERIVED_BYTES, MAX_REPORT_BYTES, decode_derived
-from protocol.retention import Kind, anchor_of
+from protocol.retention import Kind, attached_to
+from protocol.server_state import state_limit
 from protocol.state import RoundState, State
 from protocol.task import MAX_TASK_BYTES, Task, decode_task
 from protocol.types import Address, Digest
@@ -55,7 +57,7 @@ class Missing:
 
 
 def round_items(source: BlockSource, state: State, round_: RoundState) -> list[Item]:
-    """Return the artifacts of ``round_``: task, base model and its anchor, updates, report, result, revealed record.
+    """Return the artifacts of ``round_``: task, base model and what it names, updates, report, result, revealed record.
 
     Updates that the report calls unavailable are left out, like a result that is the base.
 
@@ -70,9 +72,8 @@ def round_items(source: BlockSource, state: State, round_: RoundState) -> list[I
         Item("task", directory_cid(terms.task), Kind.TASK, MAX_TASK_BYTES, True),
         Item("base model", directory_cid(round_.base), Kind.MODEL, task.limits.model_bytes, True),
     ]
-    anchor = _anchor(source, round_.base, task)
-    if anchor is not None:
-        items.append(Item("anchor of the base model", anchor, Kind.ANCHOR, task.limits.model_bytes, False))
+    for cid, kind in _attached(source, round_.base, task).items():
+        items.append(Item(f"{kind} of the base model", cid, kind, _limit(kind, task), kind is not Kind.ANCHOR))
     absent = frozenset[Address]() if settled is None else _unavailable(source, settled.report)
     for update in round_.updates:
         if update.client not in absent:
@@ -150,10 +151,15 @@ def item_blocks(source: BlockSource, item: Item, seen: set[Cid]) -> Iterator[Blo
     yield from fresh()
 
 
-def _anchor(source: BlockSource, base: Digest, task: Task) -> Cid | None:
+def _attached(source: BlockSource, base: Digest, task: Task) -> dict[Cid, Kind]:
     with suppress(ArtifactRefused, *_GONE):
-        return anchor_of(artifact_file(base, MANIFEST, source.get_block, task.limits.model_bytes, MAX_MANIFEST_BYTES))
-    return None
+        return attached_to(artifact_file(base, MANIFEST, source.get_block, task.limits.model_bytes, MAX_MANIFEST_BYTES))
+    return {}
+
+
+def _limit(kind: Kind, task: Task) -> int:
+    limits = {Kind.STATE: state_limit(task.limits.model_bytes), Kind.COMMITTEE: MAX_COMMITTEE_BYTES}
+    return limits.get(kind, task.limits.model_bytes)
 
 
 def _unavailable(source: BlockSource, report: Digest) -> frozenset[Address]:

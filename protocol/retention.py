@@ -6,7 +6,9 @@ records that standings follow from, and what clients still need to claim by. The
 together lead to every later model, so an old one is let go without anything being lost. Everything else that the log
 names can be released, and nothing that it does not name ever is.
 
-What the chain does not hold is given: verdicts stand in reports, and a model's anchor stands in its ``model.json``.
+With a model goes what its ``model.json`` names: the anchor of its importance, the state of the server's step, and the
+committee with the artifacts that its members are made of. What the chain does not hold is given: that, and the verdicts,
+which stand in reports.
 """
 
 from __future__ import annotations
@@ -17,11 +19,13 @@ from enum import StrEnum
 
 from protocol import canonical_json
 from protocol.cid import RAW, Cid, directory_cid, parse_cid
+from protocol.committee import MAX_COMMITTEE_BYTES
 from protocol.errors import NotCanonical, TooLarge
 from protocol.fields import Field
 from protocol.merge_terms import MAX_STANDING_WINDOW, Standing
 from protocol.model import MANIFEST, MANIFEST_FIELDS, MAX_MANIFEST_BYTES
 from protocol.report import MAX_REPORT_BYTES, RECORD_UPDATES, Derived
+from protocol.server_state import state_limit
 from protocol.standing import counts, deciding
 from protocol.state import FederationState, RoundState, State
 from protocol.task import MAX_TASK_BYTES, Task
@@ -39,9 +43,15 @@ class Kind(StrEnum):
     TASK = "task"
     MODEL = "model"
     ANCHOR = "anchor"  # the weights file that a model's importance is anchored at
+    STATE = "state"  # of the server's step, that a model goes on with
+    COMMITTEE = "committee"  # the manifest of the ensemble that is kept beside a model
     UPDATE = "update"
     REPORT = "report"
     RECORD = "record"  # the auditors' derived.json of a rejected round, one raw block
+
+
+# Named by models alone, so whoever lets go of the model first can never tell what they were.
+ATTACHED = frozenset({Kind.ANCHOR, Kind.STATE, Kind.COMMITTEE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,10 @@ class Reason:
     kind: Kind
     limit: int | None
     if_there: bool = False
+
+
+# By the digest of a model: what it names of `ATTACHED`, and what its committee's members are made of.
+Attached = Mapping[Digest, Mapping[Cid, Kind]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +102,21 @@ def verdicts_of(record: Derived) -> Verdicts:
     )
 
 
-def anchor_of(manifest: bytes) -> Cid | None:
-    """Return the anchor that the bytes of a ``model.json`` name, None where it names none.
+def attached_to(manifest: bytes) -> dict[Cid, Kind]:
+    """Return what the bytes of a ``model.json`` name of `ATTACHED`.
 
     Raises:
-        ArtifactRefused: It is no ``model.json``.
+        NotCanonical, WrongField, TooLarge: They are no model.json, as far as can be seen without the weights.
     """
     fields = Field(canonical_json.loads(manifest, MAX_MANIFEST_BYTES), MANIFEST).object(MANIFEST_FIELDS)
-    return None if fields["anchor"].value is None else parse_cid(fields["anchor"].cid())
+    anchor, state, committee = (fields[name] for name in ("anchor", "server_state", "committee"))
+    found: dict[Cid, Kind] = {}
+    if anchor.value is not None:
+        found[parse_cid(anchor.cid())] = Kind.ANCHOR
+    for field, kind in ((state, Kind.STATE), (committee, Kind.COMMITTEE)):
+        if field.value is not None:
+            found[directory_cid(field.digest())] = kind
+    return found
 
 
 def is_open(round_: RoundState) -> bool:
@@ -110,7 +131,7 @@ def needed(
     *,
     rounds_kept: int = ROUNDS_KEPT,
     verdicts: Mapping[RoundId, Verdicts] | None = None,
-    anchors: Mapping[Digest, Cid] | None = None,
+    attached: Attached | None = None,
 ) -> dict[Cid, Reason]:
     """Return what must be kept of ``federation`` at ``state.now``, each with its first reason.
 
@@ -118,9 +139,9 @@ def needed(
         task: Its task; None where nobody could read it: then updates count as promised for ever.
         rounds_kept: K, how many of the settled rounds that are over stay auditable.
         verdicts: By round, as far as they are known; where they are not, every update counts as accepted if it is there.
-        anchors: By the digest of a model that has one, as far as they are known.
+        attached: What goes with a model, by its digest, as far as it is known.
     """
-    needs = _Needs(state, federation, task, verdicts or {}, anchors or {})
+    needs = _Needs(state, federation, task, verdicts or {}, attached or {})
     rounds = [state.rounds[round_id] for round_id in federation.rounds]
     over = [round_ for round_ in rounds if round_.settled is not None and not is_open(round_)]
     last = {round_.id for round_ in over[len(over) - min(rounds_kept, len(over)) :]}
@@ -148,17 +169,18 @@ def needed_by_all(each: Mapping[FederationId, Mapping[Cid, Reason]]) -> dict[Cid
 
 
 def named(
-    state: State, federation: FederationState, anchors: Mapping[Digest, Cid] | None = None
+    state: State, federation: FederationState, attached: Attached | None = None
 ) -> dict[Cid, tuple[Mention, ...]]:
-    """Return everything that the log names of ``federation``, with the known anchors of its models."""
+    """Return everything that the log names of ``federation``, with what is known to go with its models."""
     found: dict[Cid, dict[Mention, None]] = {}
 
     def mention(digest: Digest, kind: Kind, round_: RoundId | None = None, client: Address | None = None) -> None:
         cid = Cid(RAW, digest) if kind is Kind.RECORD else directory_cid(digest)
         found.setdefault(cid, {})[Mention(kind, federation.id, round_, client)] = None
-        if kind is Kind.MODEL and digest in (anchors or {}):
-            anchor = Mention(Kind.ANCHOR, federation.id, round_)
-            found.setdefault((anchors or {})[digest], {})[anchor] = None
+        if kind is Kind.MODEL:
+            for other, what in (attached or {}).get(digest, {}).items():
+                if what in ATTACHED:  # a committee's members are the log's own
+                    found.setdefault(other, {})[Mention(what, federation.id, round_)] = None
 
     mention(federation.terms.task, Kind.TASK)
     mention(federation.terms.model, Kind.MODEL)
@@ -185,15 +207,17 @@ class _Needs:
         federation: FederationState,
         task: Task | None,
         verdicts: Mapping[RoundId, Verdicts],
-        anchors: Mapping[Digest, Cid],
+        attached: Attached,
     ) -> None:
         self._state, self._federation, self._task = state, federation, task
-        self._verdicts, self._anchors = verdicts, anchors
+        self._verdicts, self._attached = verdicts, attached
         model_bytes = None if task is None else task.limits.model_bytes
         self._limits = {
             Kind.TASK: MAX_TASK_BYTES,
             Kind.MODEL: model_bytes,
             Kind.ANCHOR: model_bytes,
+            Kind.STATE: None if model_bytes is None else state_limit(model_bytes),
+            Kind.COMMITTEE: MAX_COMMITTEE_BYTES,
             Kind.UPDATE: None if task is None else task.limits.update_bytes,
             Kind.REPORT: MAX_REPORT_BYTES,
             Kind.RECORD: CHUNK,
@@ -203,9 +227,10 @@ class _Needs:
     def add(self, digest: Digest, kind: Kind, text: str, if_there: bool = False) -> None:
         cid = Cid(RAW, digest) if kind is Kind.RECORD else directory_cid(digest)
         _add(self.found, cid, Reason(text, kind, self._limits[kind], if_there))
-        if kind is Kind.MODEL and digest in self._anchors:
-            reason = Reason(f"anchor of {text}", Kind.ANCHOR, self._limits[Kind.ANCHOR], if_there)
-            _add(self.found, self._anchors[digest], reason)
+        if kind is Kind.MODEL:
+            for other, what in self._attached.get(digest, {}).items():
+                of = "of" if what in ATTACHED else "in the committee of"
+                _add(self.found, other, Reason(f"{what} {of} {text}", what, self._limits[what], if_there))
 
     def whole(self, round_: RoundState, name: str) -> None:
         """Add all that an audit of the round reads, and the model that it leads or may lead to."""

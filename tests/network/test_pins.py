@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from protocol.cid import RAW, Cid, block_cid, directory_cid
 from protocol.errors import BlockMissing, StoreUnavailable
 from protocol.model import decode_model, weights_cid
 from protocol.retention import Kind
+from protocol.task import ServerStep, Task
 from protocol.tensors import dumps
 from protocol.types import Digest
 from protocol.unixfs import Block
@@ -57,8 +59,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ContentStore:
 class Acme:
     """Rounds of acme's federation whose bytes are in ``store``; the worker settles but lets go of nothing by itself."""
 
-    def __init__(self, store: ContentStore, home: Path, rounds_kept: int = 1) -> None:
-        self.world = World(TASK)
+    def __init__(self, store: ContentStore, home: Path, rounds_kept: int = 1, task: Task = TASK) -> None:
+        self.world = World(task)
         self.world.store = store  # type: ignore[assignment]
         self.world.found(home)
         self.store, self.keeper = store, Keeper(store, rounds_kept)
@@ -371,6 +373,45 @@ def test_an_anchor_stays_while_a_needed_model_that_may_name_it_is_not_here(tmp_p
     assert acme.standings()[anchor] is Standing.UNKNOWN and anchor not in acme.release()
     store.blocks[head] = lost
     assert {pin.standing for pin in acme.survey() if pin.cid == anchor} == {Standing.KEPT}
+
+
+def test_the_state_of_the_heads_step_is_kept_and_let_go_with_the_last_model_that_names_it(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path / "store")
+    acme = Acme(store, tmp_path, rounds_kept=0, task=replace(TASK, server=ServerStep("adam", rate=Fraction(1, 100))))
+
+    def state() -> Cid:
+        named = decode_model(fetch(store, acme.world.federation.head, 1 << 20)).server_state
+        assert named is not None
+        return directory_cid(named)
+
+    acme.round("alice")
+    first = state()
+    assert acme.standings()[first] is Standing.KEPT
+    acme.round("alice")
+    acme.world.ledger.advance(3600)
+    second = state()
+    standings = acme.standings()
+    assert second != first and (standings[first], standings[second]) == (Standing.RELEASABLE, Standing.KEPT)
+    gone = [pin.cid for pin in acme.keeper.release(acme.survey())]
+    assert gone[0] == first and len(gone) > 1  # before the models that name it
+    collect_garbage(store, grace_seconds=0)
+    assert not store.has_block(first)
+    acme.round("alice")  # from what was kept
+
+
+def test_a_state_stays_while_a_needed_model_that_may_name_it_is_not_here(tmp_path: Path) -> None:
+    store = MemoryStore()
+    acme = Acme(store, tmp_path, rounds_kept=0, task=replace(TASK, server=ServerStep("momentum")))
+    acme.round("alice")
+    acme.round("alice")
+    acme.world.ledger.advance(3600)
+    head = directory_cid(acme.world.federation.head)
+    older = next(pin.cid for pin in acme.survey() if pin.kind is Kind.STATE and pin.standing is Standing.RELEASABLE)
+    acme.keeper = Keeper(store, 0)  # which has read nothing yet
+    lost = store.blocks.pop(head)
+    assert acme.standings()[older] is Standing.UNKNOWN and older not in acme.release()
+    store.blocks[head] = lost
+    assert acme.standings()[older] is Standing.RELEASABLE
 
 
 def test_weights_of_other_programs_are_no_anchor() -> None:

@@ -144,7 +144,7 @@ class TinyRound:
             exponents=exponents,
             deltas=deltas,
         )
-        if self.terms.consolidate:
+        if self.task.needs_importance(self.terms.consolidate):
             trainable = trainable_specs(self.base.specs)
             update = replace(
                 update,

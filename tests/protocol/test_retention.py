@@ -22,13 +22,14 @@ from protocol.retention import (
     Mention,
     Reason,
     Verdicts,
-    anchor_of,
+    attached_to,
     is_open,
     named,
     needed,
     needed_by_all,
     verdicts_of,
 )
+from protocol.server_state import state_limit
 from protocol.state import RoundState, State
 from protocol.task import Limits, Task
 from protocol.terms import PayBasis, Phase
@@ -242,18 +243,45 @@ def test_void_and_abandoned_rounds_need_nothing_and_push_none_out() -> None:
     assert cid("update alice 1") in before
 
 
-def test_an_anchor_stays_with_every_model_that_names_it() -> None:
+def test_what_a_model_names_stays_with_every_model_that_names_it() -> None:
     played = Played()
     for _ in range(2):
         played.end("alice")
-    anchors = {digest("model 1"): Cid(RAW, digest("old")), digest("model 2"): Cid(RAW, digest("new"))}
-    texts = played.texts(anchors=anchors, rounds_kept=1)
-    assert texts[Cid(RAW, digest("new"))] == "anchor of head model"
-    assert texts[Cid(RAW, digest("old"))] == "anchor of base of round 2"
-    assert Cid(RAW, digest("old")) not in played.texts(anchors=anchors, rounds_kept=0)
+    old, new = Cid(RAW, digest("old")), Cid(RAW, digest("new"))
+    attached = {
+        digest("model 1"): {old: Kind.ANCHOR, cid("state 1"): Kind.STATE},
+        digest("model 2"): {new: Kind.ANCHOR, cid("state 2"): Kind.STATE, cid("votes"): Kind.COMMITTEE},
+    }
+    texts = played.texts(attached=attached, rounds_kept=1)
+    assert texts[new] == "anchor of head model"
+    assert (texts[cid("state 2")], texts[cid("votes")]) == ("state of head model", "committee of head model")
+    assert (texts[old], texts[cid("state 1")]) == ("anchor of base of round 2", "state of base of round 2")
+    assert not {old, cid("state 1")} & played.texts(attached=attached, rounds_kept=0).keys()
+    needs, limits = played.needs(attached=attached), TASK.limits
+    assert needs[cid("state 2")].limit == state_limit(limits.model_bytes) and needs[new].limit == limits.model_bytes
     state = played.world.state()
-    mentions = named(state, state.federations[played.game.id], anchors)
-    assert {mention.kind for mention in mentions[Cid(RAW, digest("old"))]} == {Kind.ANCHOR}
+    mentions = named(state, state.federations[played.game.id], attached)
+    assert {mention.kind for mention in mentions[old]} == {Kind.ANCHOR}
+    assert {mention.kind for mention in mentions[cid("state 1")]} == {Kind.STATE}
+
+
+def test_the_members_of_the_heads_committee_outlive_what_the_task_promises() -> None:
+    played = Played()
+    played.end("alice")
+    played.end("bob")
+    played.world.advance(100_000)  # the task's promise is over
+    known = {
+        id: accepted("update alice 1", "update bob 2") for id in played.world.state().federations[played.game.id].rounds
+    }
+    member = {cid("update alice 1"): Kind.UPDATE, FIRST: Kind.MODEL}
+    options: dict[str, object] = {"rounds_kept": 0, "verdicts": known}
+    assert not member.keys() & played.texts(BRIEF, **options).keys()
+    texts = played.texts(BRIEF, attached={digest("model 2"): member}, **options)
+    assert texts[cid("update alice 1")] == "update in the committee of head model"
+    assert texts[FIRST] == "model in the committee of head model"
+    state = played.world.state()
+    mentions = named(state, state.federations[played.game.id], {digest("model 2"): member})
+    assert [mention.kind for mention in mentions[cid("update alice 1")]] == [Kind.UPDATE]  # once, as the log has it
 
 
 def test_one_digest_named_twice_is_needed_for_the_stricter_reason() -> None:
@@ -302,14 +330,18 @@ def test_verdicts_of_a_record() -> None:
     assert verdicts_of(record) == accepted("a", refused=("b",))
 
 
-def test_the_anchor_of_a_manifest() -> None:
+def test_what_a_manifest_names() -> None:
     anchor = Cid(RAW, digest("anchor"))
-    fields = {"committee": None, "parents": [], "round": 1, "server_state": None, "tensors": {}, "version": 2}
-    assert anchor_of(dumps({**fields, "anchor": str(anchor)})) == anchor
-    assert anchor_of(dumps({**fields, "anchor": None})) is None
-    for broken in (b"{}", b"[]", b"no", dumps({**fields, "anchor": "bafy"}), dumps({**fields, "anchor": 3})):
+    nothing = {"anchor": None, "committee": None, "parents": [], "round": 1, "server_state": None, "tensors": {}}
+    fields = {**nothing, "version": 2}
+    assert attached_to(dumps(fields)) == {}
+    all_of_it = {"anchor": str(anchor), "committee": str(cid("votes")), "server_state": str(cid("state"))}
+    expected = {anchor: Kind.ANCHOR, cid("votes"): Kind.COMMITTEE, cid("state"): Kind.STATE}
+    assert attached_to(dumps({**fields, **all_of_it})) == expected
+    wrong = ({"anchor": "bafy"}, {"anchor": 3}, {"server_state": str(anchor)}, {"committee": "bafy"})
+    for broken in (b"{}", b"[]", b"no", *(dumps({**fields, **one}) for one in wrong)):
         with pytest.raises(ArtifactRefused):
-            anchor_of(broken)
+            attached_to(broken)
 
 
 # --- laws over random histories ---
