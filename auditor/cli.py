@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from auditor.rederive import Audit
 
+STATED = "model: stated by the organization, not recomputed"
+
 
 def audit(
     round_reference: Annotated[
@@ -63,6 +65,7 @@ def as_json(result: Audit) -> dict[str, Any]:
             {"where": item.where, "said": item.said, "derived": item.derived} for item in result.differences
         ],
         "copied_attestations": list(result.copied),
+        "model": _how_the_model_was_checked(result),
         "result_hash": None if result.result_hash is None else "0x" + result.result_hash.hex(),
     }
 
@@ -76,13 +79,22 @@ def _rendered(result: Audit) -> RenderableType:
         return Text(f"round {result.index}: undecided\n{result.reason}{_flag(result)}")
     if not result.differences:
         lines = [f"round {result.index}: match: merge, verdicts, credit and rewards follow from chain and content"]
+        lines += [STATED] if result.stated else []
         lines += [result.reason] if result.reason else []
         lines += [f"{auditor} attested this without having recomputed it" for auditor in result.copied]
         return Text("\n".join(lines) + _flag(result))
     table = Table("where", "said", "follows from chain and content", title=None)
     for item in result.differences:
         table.add_row(item.where, item.said, item.derived)
-    return Group(Text(f"round {result.index}: mismatch in {len(result.differences)} places{_flag(result)}"), table)
+    stated = f"\n{STATED}" if result.stated else ""
+    return Group(
+        Text(f"round {result.index}: mismatch in {len(result.differences)} places{stated}{_flag(result)}"), table
+    )
+
+
+def _how_the_model_was_checked(result: Audit) -> str | None:
+    """ "recomputed", "stated" where the task leaves it to the organization's word, None where nothing was derived."""
+    return None if result.stated is None else "stated" if result.stated else "recomputed"
 
 
 def _flag(result: Audit) -> str:

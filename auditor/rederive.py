@@ -55,6 +55,8 @@ class Audit:
         copied: Auditors that attested the same result without having recomputed it.
         result_hash: What an honest auditor attests, None where undecided.
         merge_digest: Proof of work done (see ``protocol.hashing.witness``), None where undecided.
+        stated: Whether the model is the organization's word, and only what it must fit was recomputed (rule "distilled");
+            None where nothing was derived.
     """
 
     round: RoundId
@@ -66,6 +68,7 @@ class Audit:
     result_hash: Hash | None = None
     merge_digest: Hash | None = None
     copied: tuple[Address, ...] = ()
+    stated: bool | None = None
     derivation: Derivation | None = None
 
     def witness_of(self, auditor: Address) -> Hash:
@@ -150,6 +153,7 @@ def _decide(
         result_hash=derivation.result_hash,
         merge_digest=derivation.merge_digest,
         copied=_copied(round_, derivation),
+        stated=derivation.derived.stated,
         derivation=derivation,
     )
 

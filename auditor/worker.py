@@ -207,7 +207,8 @@ class AuditorWorker:
         if audit.verdict is Verdict.UNDECIDED:
             self._say_once(f"round {audit.index}: undecided: {audit.reason}")
             return
-        self._say(f"round {audit.index}: {audit.verdict}")
+        stated = " (model: stated by the organization, not recomputed)" if audit.stated else ""
+        self._say(f"round {audit.index}: {audit.verdict}{stated}")
         for difference in audit.differences:
             self._say(f"  {difference.where}: said {difference.said}, follows {difference.derived}")
 

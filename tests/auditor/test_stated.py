@@ -1,0 +1,191 @@
+"""A round whose model is the organization's word: everything else is audited, and the word itself for what it must fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from auditor.cli import STATED, _rendered, as_json
+from auditor.rederive import Audit, Verdict, audit_round
+from network.transfer import fetch, publish
+from protocol.committee import MAX_COMMITTEE_BYTES, decode_committee
+from protocol.errors import InvalidInput
+from protocol.merge_terms import Committee, MergeRule
+from protocol.model import Model, decode_model, encode_model
+from protocol.report import decode_report, derived_hash, encode_report
+from protocol.specs import TensorSpec
+from protocol.terms import Settlement
+from protocol.types import RoundId
+from tests.organization.world import World
+from tests.processor.factory import BIAS, account, tiny_task
+
+COMMITTEE = Committee("soft", 2)
+MEAN_TASK = tiny_task(publication_seconds=60, rederivation_margin_seconds=60, committee=COMMITTEE)
+TASK = replace(MEAN_TASK, merge=MergeRule("distilled", examples_cap=1000))
+
+
+class Halving:
+    """A student that needs no examples: it states the mean with every bias halved."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def check(self, model: Model) -> None:
+        assert model.specs
+
+    def __call__(self, demand: Any, models: Any) -> Model:
+        self.asked += 1
+        made = [models(member) for member in demand.committee.members]
+        assert {one.specs for one in made} == {demand.mean.specs}
+        mantissas = dict(demand.mean.mantissas)
+        return replace(demand.mean, mantissas={**mantissas, BIAS: mantissas[BIAS] // 2})
+
+
+def founded(home: Path, task: Any = TASK) -> World:
+    world = World(task)
+    world.found(home)
+    return world
+
+
+def audit(world: World, round_id: RoundId | None = None) -> Audit:
+    return audit_round(world.chain("dave"), world.store, round_id or world.round.id)
+
+
+def shown(result: Audit) -> str:
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(_rendered(result))
+    return capture.get()
+
+
+# --- what is refused ---
+
+
+def test_nothing_is_launched_without_public_examples(tmp_path: Path) -> None:
+    world = founded(tmp_path)
+    with pytest.raises(InvalidInput, match="needs public examples") as refused:
+        world.worker().run(1, pause=world.live())
+    assert "--public-data" in refused.value.do and not world.federation.rounds
+
+
+def test_nothing_is_settled_without_public_examples(tmp_path: Path) -> None:
+    world = founded(tmp_path)
+    world.launch()
+    world.ledger.advance(10)
+    world.post("alice")
+    world.close_training()
+    with pytest.raises(InvalidInput, match="needs public examples"):
+        world.worker().settle(world.round.id)
+    assert world.round.settled is None
+
+
+def settled_otherwise(world: World, change: Callable[[Model], Model]) -> None:
+    """acme publishes another model than its student's, and a report that calls it the stated one."""
+    world.launch()
+    world.ledger.advance(10)
+    for name in ("alice", "bob"):
+        world.post(name)
+    world.close_training()
+    worker = world.worker(student=Halving())
+    chain = worker.chain
+
+    class Lying:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(chain, name)
+
+        def settle(self, round_id: RoundId, settlement: Settlement) -> None:
+            honest = decode_model(fetch(world.store, settlement.model, 1 << 20))
+            model = publish(world.store, encode_model(change(honest)))
+            derived, statement = decode_report(fetch(world.store, settlement.report, 1 << 20))
+            derived = replace(derived, model=model)
+            report = publish(world.store, encode_report(derived, statement))
+            chain.settle(round_id, replace(settlement, model=model, report=report, derived_hash=derived_hash(derived)))
+
+    worker.chain = Lying()  # type: ignore[assignment]
+    worker.settle(world.round.id)
+
+
+def other_grid(model: Model) -> Model:
+    first = model.specs[0]
+    return replace(model, specs=(TensorSpec(first.name, first.shape, first.kind, first.grid - 1), *model.specs[1:]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        other_grid,
+        lambda model: replace(model, parents=(), round=0),
+        lambda model: replace(model, committee=None),
+        lambda model: replace(model, architecture=b'{"class_name":"Other"}'),
+    ],
+    ids=["grid", "parents", "committee", "architecture"],
+)
+def test_a_stated_model_of_another_kind_is_caught(tmp_path: Path, change: Callable[[Model], Model]) -> None:
+    world = founded(tmp_path)
+    settled_otherwise(world, change)
+    result = audit(world)
+    assert result.verdict is Verdict.MISMATCH and result.stated is False
+    found = {item.where: item for item in result.differences}
+    assert {"report.model", "report.outcome", "report.stated", "chain.model", "chain.derived_hash"} <= found.keys()
+    assert found["report.outcome"].derived == "unfit-model"
+    assert STATED not in shown(result) and as_json(result)["model"] == "recomputed"
+
+
+def test_the_weights_of_a_stated_model_are_the_organizations_to_choose(tmp_path: Path) -> None:
+    """What the flag warns of: an auditor cannot tell one student from another."""
+    world = founded(tmp_path)
+    settled_otherwise(
+        world, lambda model: replace(model, mantissas={**model.mantissas, BIAS: model.mantissas[BIAS] * 0})
+    )
+    result = audit(world)
+    assert result.verdict is Verdict.MATCH and result.stated
+
+
+def test_a_stated_model_that_nobody_has_leaves_the_audit_undecided(tmp_path: Path) -> None:
+    world = founded(tmp_path)
+    world.worker(student=Halving()).run(1, pause=world.live())
+    settled = world.round.settled
+    assert settled is not None
+    whole = dict(world.store.blocks)
+    for cid in [cid for cid in whole if cid.digest == settled.settlement.model]:
+        del world.store.blocks[cid]
+    result = audit(world)
+    assert result.verdict is Verdict.UNDECIDED and result.stated is None and as_json(result)["model"] is None
+
+
+# --- what matches ---
+
+
+@pytest.mark.parametrize("task", [MEAN_TASK, TASK], ids=["mean", "distilled"])
+def test_two_rounds_with_a_committee_match(tmp_path: Path, task: Any) -> None:
+    world, student = founded(tmp_path, task), Halving()
+    world.worker(student=student).run(2, pause=world.live())
+    distilled = task is TASK
+    for round_id in world.federation.rounds:
+        result = audit(world, round_id)
+        assert (result.verdict, result.stated) == (Verdict.MATCH, distilled)
+        assert (STATED in shown(result)) == distilled
+        assert as_json(result)["model"] == ("stated" if distilled else "recomputed")
+        assert result.result_hash == world.state.rounds[round_id].settled.result_hash  # type: ignore[union-attr]
+    assert student.asked == (2 if distilled else 0)
+    head = decode_model(fetch(world.store, world.federation.head, 1 << 20))
+    assert head.committee is not None and head.round == 2
+    committee = decode_committee(fetch(world.store, head.committee, MAX_COMMITTEE_BYTES))
+    assert [(one.round, one.client) for one in committee.members] == [
+        (number, client) for number in (1, 2) for client in sorted(map(account, ("alice", "bob", "carol")))
+    ]
+
+
+def test_the_witness_is_of_the_merge_that_the_auditor_did(tmp_path: Path) -> None:
+    worlds = [founded(tmp_path / task.merge.rule, task) for task in (MEAN_TASK, TASK)]
+    for world in worlds:
+        world.worker(student=Halving()).run(1, pause=world.live())
+    mean, distilled = map(audit, worlds)
+    assert distilled.derivation is not None and mean.derivation is not None
+    assert distilled.derivation.merge_digest == distilled.merge_digest != mean.result_hash
+    assert distilled.witness_of(account("dave")) != distilled.witness_of(account("eve"))
