@@ -1,4 +1,4 @@
-"""Verdicts in chain order: which rule comes first, what an accepted update weighs, what makes two deltas the same."""
+"""Verdicts in chain order: which rule comes first, what an accepted update weighs, whose standing counts."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from processor.seen_deltas import delta_hash
+from processor.runs import Run, Threads, serial
 from processor.screening import Screened, screen
 from processor.updates import UpdateReader
 from protocol.errors import BlockMissing
 from protocol.task import MergeRule
 from protocol.types import Address, Digest, FederationId
-from tests.processor.factory import BIAS, KERNEL, TinyRound, account, tiny_task
+from tests.processor.factory import KERNEL, TinyRound, account, tiny_task
 
 
-def verdicts(ring: TinyRound, unavailable: frozenset[Address] = frozenset()) -> list[Screened]:
-    return list(screen(ring.facts, ring.task, ring.base, UpdateReader(ring.fetch), unavailable))
+def verdicts(ring: TinyRound, unavailable: frozenset[Address] = frozenset(), run: Run = serial) -> list[Screened]:
+    return list(screen(ring.facts, ring.task, ring.base, UpdateReader(ring.fetch), unavailable, run=run))
 
 
 def test_the_first_broken_rule_is_the_verdict() -> None:
@@ -68,6 +68,29 @@ def test_verdicts_are_in_chain_order_and_unavailable_updates_are_not_loaded() ->
     ]
 
 
+@pytest.mark.parametrize("threads", [2, 8])
+def test_threads_reach_the_same_verdicts(threads: int) -> None:
+    """Which of two copies was first, and which error comes first, is the chain's order, not that of the work."""
+    ring = TinyRound().post_all(["alice", "bob", "carol"])
+    ring.post("mallory", replace(ring.update("alice"), author=account("mallory")))
+    ring.post("dave", {})
+    ring.post("erin", Digest(b"\x01" * 32))
+    ring.post("frank", replace(ring.update("frank"), steps=1))
+    ring.post("grace", replace(ring.update("frank"), author=account("grace")))  # a copy of one that is refused
+    ring.post("heidi", Digest(b"\x02" * 32))
+    absent = frozenset({account("erin"), account("heidi")})
+
+    found = verdicts(ring, absent, Threads(threads))
+
+    assert found == verdicts(ring, absent)
+    assert [one.rule or one.verdict for one in found] == [
+        *["accepted"] * 3,
+        *["duplicate-delta", "wrong-files", "unavailable", "wrong-steps", "accepted", "unavailable"],
+    ]
+    with pytest.raises(BlockMissing, match="01" * 32):
+        verdicts(ring, frozenset(), Threads(threads))
+
+
 def test_a_refusal_says_what_why_and_what_to_do() -> None:
     ring = TinyRound()
     ring.post("mallory", ring.update("mallory", steps=3))
@@ -88,15 +111,3 @@ def test_weight(weighting: str, weight: int) -> None:
 
     assert found.accepted is not None
     assert (found.accepted.weight, found.accepted.examples, found.accepted.steps) == (weight, 95, 20)
-
-
-def test_delta_hash_is_of_deltas_and_exponents_alone() -> None:
-    ring = TinyRound()
-    alice = ring.update("alice")
-    same = replace(alice, author=account("bob"), examples=1, steps=2, software="other")
-    backwards = replace(alice, deltas={name: alice.deltas[name] for name in sorted(alice.deltas, reverse=True)})
-    shifted = replace(alice, exponents={**alice.exponents, BIAS: alice.exponents[BIAS] + 1})
-    changed = replace(alice, deltas={**alice.deltas, BIAS: alice.deltas[BIAS] ^ 1})
-
-    assert delta_hash(alice) == delta_hash(same) == delta_hash(backwards)
-    assert len({delta_hash(alice), delta_hash(shifted), delta_hash(changed)}) == 3

@@ -1,26 +1,32 @@
-"""Reading updates by digest: what is kept, what is fetched again, and what goes through."""
+"""Reading updates by digest: each is fetched once, what is kept is small, and what fails goes through."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from processor.updates import UpdateReader
+from protocol.content import Files
 from protocol.errors import BlockMissing, WrongFiles
+from protocol.tensors import Stored, whole
 from protocol.types import Digest
-from tests.processor.factory import TinyRound
+from tests.processor.contents import files_on_disk
+from tests.processor.factory import KERNEL, TinyRound
 
 
 class Counting:
-    """Counts the fetches of a round's updates."""
+    """Counts the fetches of a round's updates, which it gives from disk where there is a ``folder``."""
 
-    def __init__(self, ring: TinyRound) -> None:
-        self.ring, self.count = ring, 0
+    def __init__(self, ring: TinyRound, folder: Path | None = None) -> None:
+        self.ring, self.folder, self.count = ring, folder, 0
 
-    def __call__(self, digest: Digest) -> Mapping[str, bytes]:
+    def __call__(self, digest: Digest) -> Mapping[str, bytes] | Files:
         self.count += 1
-        return self.ring.fetch(digest)
+        files = self.ring.fetch(digest)
+        return files if self.folder is None else files_on_disk(files, self.folder / digest.hex())
 
 
 def test_missing_bytes_go_through() -> None:
@@ -38,25 +44,25 @@ def test_refusals_go_through_every_time() -> None:
             reader(digest)
 
 
-def test_kept_updates_are_fetched_once() -> None:
-    ring = TinyRound()
-    digest = ring.post("alice")
-    fetch = Counting(ring)
-    reader = UpdateReader(fetch)
-
-    assert reader(digest) is reader(digest)
-    assert fetch.count == 1
-
-
-def test_no_more_is_kept_than_allowed() -> None:
+@pytest.mark.parametrize("disk", [False, True])
+def test_every_update_is_fetched_once(disk: bool, tmp_path: Path) -> None:
     ring = TinyRound()
     alice, bob = ring.post("alice"), ring.post("bob")
-    fetch = Counting(ring)
-    room_for_one = sum(map(len, ring.files[alice].values()))
-    reader = UpdateReader(fetch, keep_bytes=room_for_one)
+    fetch = Counting(ring, tmp_path if disk else None)
+    reader = UpdateReader(fetch)
 
     for _ in range(3):
-        reader(alice)
-        reader(bob)
+        assert reader(alice) is reader(alice)
+        assert reader(bob) is not reader(alice)
 
-    assert fetch.count == 1 + 3
+    assert fetch.count == 2
+
+
+def test_what_lies_on_disk_stays_there(tmp_path: Path) -> None:
+    ring = TinyRound()
+    digest = ring.post("alice")
+
+    update = UpdateReader(Counting(ring, tmp_path))(digest)
+
+    assert isinstance(update.deltas[KERNEL], Stored)
+    assert np.array_equal(whole(update.deltas[KERNEL]), np.asarray(ring.update("alice").deltas[KERNEL]))
