@@ -50,7 +50,7 @@ class DirectoryStore:
         self.gate, self.collector = root / "gate.lock", root / "collector.lock"
         self.blocks, self._scratch, self.pins = root / "blocks", root / "scratch", root / "pins"
         self._lease_files = root / "leases"
-        self._verified = VerifiedFiles()
+        self.verified = VerifiedFiles()
         self.leases = Leases(self._lease_files, self._scratch, self.gate)
         try:
             self._lay_out()
@@ -84,9 +84,9 @@ class DirectoryStore:
             raise BlockMissing(str(cid), str(self.root)) from error
         except OSError as error:
             raise store_unavailable(self.root, error) from error
-        self._verified.forget(cid)
+        self.verified.forget(cid)
         verify_block(cid, data, str(path))
-        self._verified.remember(cid, stat)
+        self.verified.remember(cid, stat)
         return data
 
     def has_block(self, cid: Cid) -> bool:
@@ -98,7 +98,7 @@ class DirectoryStore:
         Raises:
             StoreUnavailable: The directory cannot be read.
         """
-        if self._verified.is_unchanged(cid, self.path(cid)):
+        if self.verified.is_unchanged(cid, self.path(cid)):
             return True
         try:
             self.get_block(cid)
@@ -156,7 +156,7 @@ class DirectoryStore:
         except OSError:
             return False  # whatever the file has, writing it again mends it or says why not
         if data == block.data:
-            self._verified.remember(block.cid, stat)
+            self.verified.remember(block.cid, stat)
         return data == block.data
 
     def _name(self, cids: Sequence[Cid], asides: Mapping[Cid, Path], run: _Run) -> None:
@@ -166,7 +166,7 @@ class DirectoryStore:
                 if cid in asides:
                     asides[cid].rename(self.path(cid))
                     _touch(self.path(cid))
-                    self._verified.remember(cid, self.path(cid).stat())
+                    self.verified.remember(cid, self.path(cid).stat())
         list(run(sync_directory, {self.path(cid).parent for cid in cids}))
 
     def keep(self, cid: Cid) -> None:

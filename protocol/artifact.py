@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from protocol.cid import Cid, directory_cid
 from protocol.errors import NotCanonical
 from protocol.types import Digest
-from protocol.unixfs import CHUNK, Get, directory_digest, list_directory, read_file
+from protocol.unixfs import (
+    CHUNK,
+    Get,
+    Leaf,
+    directory_digest,
+    directory_of_roots,
+    list_directory,
+    read_file,
+    root_of_leaves,
+)
 
 
 def load_directory(digest: Digest, get: Get, limit: int) -> dict[str, bytes]:
@@ -44,7 +53,23 @@ def check_directory(digest: Digest, files: Mapping[str, bytes]) -> None:
     Raises:
         NotCanonical: It is another one's.
     """
-    if directory_digest(files) != digest:
+    _refuse_other(digest, directory_digest(files))
+
+
+def check_leaves(digest: Digest, files: Mapping[str, Iterable[Leaf]]) -> None:
+    """Check that ``digest`` is the one of the artifact whose files are cut into these leaves; nothing of them is hashed.
+
+    Each leaf must have been verified, and its size be that of its bytes: then this says what ``check_directory`` says.
+
+    Raises:
+        NotCanonical: It is another one's.
+    """
+    roots = {name: root_of_leaves(leaves) for name, leaves in files.items()}
+    _refuse_other(digest, directory_of_roots(roots, lambda _: None).cid.digest)
+
+
+def _refuse_other(digest: Digest, canonical: Digest) -> None:
+    if canonical != digest:
         raise NotCanonical(
             f"{directory_cid(digest)} is not canonical:",
             "its files imported again have another digest.",

@@ -82,6 +82,14 @@ def import_file(stream: BinaryIO, emit: Emit) -> Root:
     return tree.finish()
 
 
+def root_of_leaves(leaves: Iterable[Leaf]) -> Root:
+    """Return what ``import_file`` returns for the file that is cut into ``leaves``, without their bytes."""
+    tree = _Tree(lambda _: None)
+    for leaf in leaves:
+        tree.add(0, Root(leaf.cid, leaf.size, leaf.size))
+    return tree.finish()
+
+
 def import_directory(files: Mapping[str, bytes] | Files, emit: Emit) -> Root:
     """Import ``files`` (content by name, whatever the order) and the directory of them, which is emitted last.
 
@@ -94,8 +102,12 @@ def import_directory(files: Mapping[str, bytes] | Files, emit: Emit) -> Root:
             f"A directory has at most {MAX_ENTRIES} files with plain ASCII names.",
             "Use the names that the artifact's kind fixes.",
         )
-    roots = {name: import_file(open_stream(files[name]), emit) for name in sorted(files)}
-    links = tuple(PbLink(root.cid, name, root.total_size) for name, root in roots.items())
+    return directory_of_roots({name: import_file(open_stream(files[name]), emit) for name in sorted(files)}, emit)
+
+
+def directory_of_roots(roots: Mapping[str, Root], emit: Emit) -> Root:
+    """Emit the node of the directory whose files, of good names, have the tops ``roots``, and return its facts."""
+    links = tuple(PbLink(roots[name].cid, name, roots[name].total_size) for name in sorted(roots))
     return emit_node(Node(Kind.DIRECTORY, links), sum(root.size for root in roots.values()), emit)
 
 
