@@ -24,6 +24,7 @@ from rondo.fetch_cli import fetch, put
 from rondo.keys_cli import app as keys_app
 from rondo.merge_cli import merge
 from rondo.pins_cli import pins
+from rondo.predict_cli import predict
 
 app = typer.Typer(
     name="rondo",
@@ -39,6 +40,7 @@ app.command("claim", help="Claim the rewards of the configured account.")(claim)
 app.command("cid")(cid)
 app.command("fetch")(fetch)
 app.command("put")(put)
+app.command("predict")(predict)
 app.command("pins")(pins)
 app.command("export")(export)
 app.command("import")(import_)
