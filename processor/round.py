@@ -116,7 +116,8 @@ def derive_round(
     screened = tuple(screen(facts, task, base, load, unavailable, past.standing, run))
     members = [Member(one.accepted, load(one.update.digest)) for one in screened if one.accepted is not None]
     counted = [member for member in members if member.accepted.weight]  # 0 by a bad standing: paid, but never heard
-    merged = merge_updates(task, base, counted, past.moments, run) if len(counted) >= task.least_updates() else None
+    left = task.after_refusals(sum(one.verdict == "refused" for one in screened))
+    merged = merge_updates(left, base, counted, past.moments, run) if len(counted) >= left.least_updates() else None
     renewed = renew(task, facts.terms.consolidate, base, merged, counted, run) if merged is not None else None
     result = _result(facts, task, base, merged, renewed, [member.accepted for member in counted], past)
     merged = merged if result.outcome == "merged" else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from typing import Literal, cast, get_args
 
@@ -52,6 +52,14 @@ class MergeRule:
     # norm bounding before any rule: "median" of the accepted updates' norms, or "fixed" at ``bound_norm`` (weights' units)
     bound: Bound = "none"
     bound_norm: Fraction = Fraction(0)
+
+    def after_refusals(self, refused: int) -> MergeRule:
+        """The rule for the updates that are left when screening has refused some (SPECIFICATION P11).
+
+        ``byzantine`` and ``trim`` say how many of *all* updates may be hostile. A refused one is taken for one of them, so
+        that many fewer can be among the rest; or garbage, which costs nothing to post, could leave a rule with too few.
+        """
+        return replace(self, byzantine=max(0, self.byzantine - refused), trim=max(0, self.trim - refused))
 
     def least_updates(self) -> int:
         """The fewest accepted updates that the rule can work with (SPECIFICATION P11)."""

@@ -7,7 +7,7 @@ People write tasks as TOML or JSON (``load_task_toml``), where everything but th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, cast, get_args
@@ -141,8 +141,12 @@ class Task:
     rederivation_margin_seconds: int = 60  # time an auditor needs after p, within the challenge window
     retention_seconds: int | None = None  # how long accepted updates are kept; None is for ever
 
+    def after_refusals(self, refused: int) -> Task:
+        """The task for the updates that are left of a round when so many were refused."""
+        return replace(self, merge=self.merge.after_refusals(refused))
+
     def least_updates(self) -> int:
-        """The fewest accepted updates that change the model: ``min_updates``, or what the rule needs."""
+        """The fewest accepted updates that change the model: ``min_updates``, or what the rule needs where none is refused."""
         return max(self.min_updates, self.merge.least_updates())
 
     def needs_importance(self, consolidate: bool) -> bool:
@@ -251,8 +255,6 @@ def _read_task(value: object, path: str) -> Task:
     min_updates = found["min_updates"].integer(1, MAX_UPDATES)
     if min_updates <= 2 * consolidation.trim:
         raise found["min_updates"].refusal("more than 2 * consolidation.trim, or trimming could drop every update")
-    if min_updates < merge.least_updates():
-        raise found["min_updates"].refusal(f"at least {merge.least_updates()}, which {merge.rule} needs")
     committee = read_committee(found["committee"])
     if merge.rule == "distilled" and committee.vote == "none":
         raise found["committee"].refusal("one that votes: distilled makes one model of a committee")
