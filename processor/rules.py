@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from processor.bulyan import Bulyan
 from processor.fedavg import FedAvg
 from processor.fisher_weighted import FisherWeighted
+from processor.krum import Krum, MultiKrum
 from processor.median import CoordinateMedian
 from processor.rule import Rule
 from processor.trimmed_mean import TrimmedMean
@@ -19,6 +21,9 @@ RULES: Mapping[str, Callable[[MergeRule], Rule]] = {
     "fedcurv": lambda terms: FedAvg(),  # what it adds comes with the merged model (processor.fedcurv)
     "median": lambda terms: CoordinateMedian(),
     "trimmed-mean": lambda terms: TrimmedMean(terms.trim),
+    "krum": lambda terms: Krum(terms.byzantine),
+    "multi-krum": lambda terms: MultiKrum(terms.byzantine, terms.keep),
+    "bulyan": lambda terms: Bulyan(terms.byzantine),
     "distilled": lambda terms: FedAvg(),  # the mean that distillation starts from (processor.stated)
 }
 

@@ -1,0 +1,116 @@
+"""Exact distances between updates: the Gram matrix of their changes over all trainable coordinates, in integers.
+
+G_ij = <delta_i, delta_j>, and ||delta_i - delta_j||^2 = G_ii + G_jj - 2 G_ij. Computed so in float32 the formula cancels
+catastrophically where updates lie close together; here nothing is rounded, so nothing can cancel.
+
+The unit of a length is 2^MIN_EXPONENT, the finest grid there is, so tensors on different grids add up: a product of steps of
+the grid E counts 4^(E - MIN_EXPONENT). Across blocks these are Python integers of any size.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processor.blocks import Block
+from processor.kernels import COMPILED_FROM
+from processor.rule import Measured
+from protocol.errors import ArithmeticRefused
+from protocol.grid import MIN_EXPONENT
+
+MOST_COORDINATES = 1 << 18  # of a block: products below 2^44 then have sums below 2^62
+Squares = list[list[int]]  # squared distances: of update i to update j
+
+
+def gram(block: Block) -> Measured:
+    """Return the Gram matrix of the changes in ``block``, in units of 4^MIN_EXPONENT: (members, members), Python integers.
+
+    Args:
+        block: Of at most `MOST_COORDINATES` coordinates.
+
+    Raises:
+        ArithmeticRefused: It is wider, so a sum could leave int64.
+    """
+    _require_narrow(block)
+    # In grid steps every |change| is below 2^22 (Block), so |G_ij| < 2^18 * 2^44 = 2^62 fits int64 after the shifts too.
+    shifts = np.array(block.shifts, np.int64)
+    steps = products(block.rows) << (shifts[:, None] + shifts[None, :])
+    return _in_finest_steps(steps, block.span.grid, MIN_EXPONENT)
+
+
+def squared_norms(block: Block, finest: int) -> Measured:
+    """Return each member's sum of squares in ``block``, in units of 4^finest: (members,), Python integers.
+
+    Args:
+        block: As of `gram`. finest: At most the grid of any block.
+
+    Raises:
+        ArithmeticRefused: As of `gram`.
+    """
+    _require_narrow(block)
+    width = exact_width(block.rows)
+    total = np.zeros(len(block.rows), np.int64)
+    for start in range(0, block.rows.shape[1], width):
+        piece = block.rows[:, start : start + width].astype(np.float64)
+        total += np.einsum("kc,kc->k", piece, piece).astype(np.int64)
+    return _in_finest_steps(total << (2 * np.array(block.shifts, np.int64)), block.span.grid, finest)
+
+
+def squared_distances(grams: Measured) -> Squares:
+    """Return ||delta_i - delta_j||^2 for all i and j, from the sum of all blocks' `gram`; 0 on the diagonal."""
+    own = grams.diagonal()
+    distances: Squares = (own[:, None] + own[None, :] - 2 * grams).tolist()
+    return distances
+
+
+def products(rows: NDArray[np.signedinteger]) -> NDArray[np.int64]:
+    """Return rows @ rows.T exactly: int64 of shape (members, members).
+
+    Args:
+        rows: (members, coordinates) of int8, int16, or int32 below 2^22 in magnitude; at most `MOST_COORDINATES` wide.
+    """
+    width = exact_width(rows)
+    fast = _compiled() if rows.size >= COMPILED_FROM else None
+    if fast is not None:
+        return np.asarray(fast.products(rows, min(width, fast.PIECE)))
+    total = np.zeros((len(rows), len(rows)), np.int64)
+    for start in range(0, rows.shape[1], width):
+        piece = rows[:, start : start + width].astype(np.float64)
+        total += (piece @ piece.T).astype(np.int64)
+    return total
+
+
+def exact_width(rows: NDArray[np.signedinteger]) -> int:
+    """Return over how many coordinates float64 may add up products of ``rows`` without rounding.
+
+    Proof: a product of two int16 is at most 2^30 in magnitude, of two int32 below 2^22 less than 2^44. Over 2^12 and 2^9
+    coordinates no sum of any of them, in any order and grouping, with or without fused multiplication, exceeds
+    2^42 and 2^53, so every intermediate is an integer that float64 holds.
+    """
+    return 1 << 9 if rows.itemsize > 2 else 1 << 12
+
+
+def _require_narrow(block: Block) -> None:
+    if block.rows.shape[1] > MOST_COORDINATES:
+        raise ArithmeticRefused(
+            f"Squares of a block of {block.rows.shape[1]} coordinates are refused.",
+            f"Their sums stay below 2^63 for up to {MOST_COORDINATES} coordinates.",
+            "Cut the span into narrower blocks.",
+        )
+
+
+def _in_finest_steps(values: NDArray[np.int64], grid: int, finest: int) -> Measured:
+    return np.asarray(values.astype(object) * (1 << 2 * (grid - finest)), dtype=object)
+
+
+@cache
+def _compiled() -> ModuleType | None:
+    """Return `processor.compiled_distances`, or None where Numba is missing or does not work (as processor.kernels)."""
+    try:
+        from processor import compiled_distances as module
+    except Exception:  # a compiler can fail to load in many ways, none of which changes a result
+        return None
+    return module

@@ -1,0 +1,162 @@
+"""Exact distances: bounds, equality with Python integers on every path, and what float32 makes of the same updates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from processor import compiled_distances, distances
+from processor.blocks import Block, Span
+from processor.distances import MOST_COORDINATES, gram, products, squared_distances, squared_norms
+from processor.krum import MultiKrum
+from protocol.errors import ArithmeticRefused
+from protocol.grid import MIN_EXPONENT
+from protocol.specs import TensorClass
+from tests.processor.reference_robust import squared_distance
+from tests.processor.robust_rounds import accepted
+
+LARGEST = {"int8": 127, "int16": 32_767, "int32": (1 << 22) - 1}
+
+
+def span(size: int, grid: int = -20) -> Span:
+    return Span("00000.dense/kernel", TensorClass.TRAINABLE, grid, 0, size)
+
+
+def whole_numbers(rows: NDArray[Any]) -> list[list[int]]:
+    """rows @ rows.T in Python integers."""
+    lists = rows.tolist()
+    return [[sum(a * b for a, b in zip(one, other, strict=True)) for other in lists] for one in lists]
+
+
+@pytest.fixture(params=["numpy", "compiled"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(distances, "COMPILED_FROM", 0 if request.param == "compiled" else 1 << 62)
+    return str(request.param)
+
+
+# --- bounds ---
+
+
+def test_blocks_that_are_too_wide_are_refused() -> None:
+    wide = np.zeros((2, MOST_COORDINATES + 1), np.int8)
+    for measure in (gram, lambda block: squared_norms(block, -20)):
+        with pytest.raises(ArithmeticRefused):
+            measure(Block(span(wide.shape[1]), wide, (0, 0)))
+
+
+@pytest.mark.parametrize("dtype", LARGEST)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_values_in_the_widest_block_are_exact(path: str, dtype: str, sign: int) -> None:
+    """The odd square of an odd number: a rounded sum would miss its lowest bits."""
+    top = LARGEST[dtype]
+    rows = np.full((2, MOST_COORDINATES), top, dtype)
+    rows[1] = sign * top
+    shifts = {"int8": (15, 15), "int16": (7, 7), "int32": (0, 0)}[dtype]
+
+    found = gram(Block(span(MOST_COORDINATES, MIN_EXPONENT), rows, shifts))
+    norms = squared_norms(Block(span(MOST_COORDINATES, MIN_EXPONENT), rows, shifts), MIN_EXPONENT)
+
+    square = MOST_COORDINATES * (top << shifts[0]) ** 2
+    assert found.tolist() == [[square, sign * square], [sign * square, square]], path
+    assert norms.tolist() == [square, square]
+
+
+def test_sums_that_float64_could_not_hold_are_not_left_to_it(path: str) -> None:
+    """2^52 + odd numbers: at any width beyond `exact_width` the last bit would be lost."""
+    random = np.random.default_rng(3)
+    rows = (random.integers((1 << 22) - 9, 1 << 22, (3, 5000)) | 1).astype(np.int32)
+
+    assert products(rows).tolist() == whole_numbers(rows), path
+
+
+# --- equality ---
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data(), st.sampled_from(sorted(LARGEST)), st.integers(1, 9), st.integers(1, 700), st.integers(0, 2**32))
+def test_products_are_exact(data: st.DataObject, dtype: str, members: int, size: int, seed: int) -> None:
+    top = LARGEST[dtype]
+    rows = np.random.default_rng(seed).integers(-top, top, (members, size), dtype=dtype, endpoint=True)
+    if data.draw(st.booleans()):
+        rows[members // 2] = rows[0]  # duplicates
+    expected = whole_numbers(rows)
+    for compiled_from in (0, 1 << 62):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(distances, "COMPILED_FROM", compiled_from)
+            assert products(rows).tolist() == expected
+
+
+def test_grids_and_shifts_are_real_units() -> None:
+    """Two tensors on different grids, members with different shifts: distances are those of the real numbers."""
+    random = np.random.default_rng(0)
+    blocks, reals = [], [[Fraction(0)] * 0 for _ in range(4)]
+    for grid, shifts in ((-20, (0, 7, 3, 1)), (-126, (1, 0, 5, 7)), (104, (0, 0, 7, 2))):
+        rows = random.integers(-32_767, 32_768, (4, 30)).astype(np.int16)
+        blocks.append(Block(span(30, grid), rows, shifts))
+        for real, row, shift in zip(reals, rows.tolist(), shifts, strict=True):
+            real.extend(q * Fraction(2) ** (grid + shift) for q in row)
+
+    found = squared_distances(sum(map(gram, blocks[1:]), gram(blocks[0])))
+
+    unit = Fraction(4) ** MIN_EXPONENT
+    assert found == [[squared_distance(a, b) / unit for b in reals] for a in reals]
+
+
+def test_it_does_not_matter_how_blocks_are_cut(path: str) -> None:
+    rows = np.random.default_rng(1).integers(-32_767, 32_768, (5, 3000)).astype(np.int16)
+    shifts = (0, 1, 2, 7, 0)
+    whole = gram(Block(span(3000), rows, shifts))
+
+    for width in (1, 7, 299, 1024):
+        cut = [Block(span(width), rows[:, at : at + width], shifts) for at in range(0, 3000, width)]
+        assert (sum(map(gram, cut[1:]), gram(cut[0])) == whole).all(), path
+
+
+def test_compiled_code_is_there_and_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert distances._compiled() is compiled_distances
+    rows = np.random.default_rng(2).integers(-9, 9, (6, distances.COMPILED_FROM // 6 + 1)).astype(np.int8)
+    fast = products(rows)
+    monkeypatch.setattr(distances, "_compiled", lambda: None)
+
+    assert (products(rows) == fast).all()
+
+
+# --- what float32 makes of it ---
+
+
+def test_float32_distances_keep_an_attacker_that_exact_ones_drop() -> None:
+    """Honest models lie within 1e-5 of each other, relative to the weights; mallory's lies ten times as far off.
+
+    Gram-trick distances in float32, ||x||^2 + ||y||^2 - 2 <x, y> of whole models, lose more to rounding than they measure:
+    multi-Krum that drops one of ten drops mallory hardly more often than by chance.
+    """
+    draws, honest, grid = 30, 9, -23
+    missed = 0
+    for seed in range(draws):
+        random = np.random.default_rng(seed)
+        base, steps = random.normal(0, 1, 20_000), random.normal(0, 1e-5 * 2.0**-grid, (honest + 1, 20_000))
+        steps[honest] *= 10
+        rows = np.rint(steps).astype(np.int16)
+
+        models = (base + rows * 2.0**grid).astype(np.float32)
+        squares = np.square(models).sum(axis=1)
+        rounded = squares[:, None] + squares[None, :] - 2 * models @ models.T
+        missed += _dropped(rounded.tolist()) != honest
+        block = Block(span(rows.shape[1], grid), rows, (0,) * len(rows))
+        assert _dropped(squared_distances(gram(block))) == honest
+        assert MultiKrum(1, 0).plan(accepted(len(rows)), gram(block)).weights[honest] == 0
+
+    assert missed > draws // 3
+
+
+def _dropped(found: Sequence[Sequence[float]]) -> int:
+    """Which of all updates multi-Krum against one hostile one leaves out, by these distances."""
+    near = len(found) - 1 - 2
+    return max(range(len(found)), key=lambda i: sum(sorted(d for j, d in enumerate(found[i]) if j != i)[:near]))
