@@ -11,7 +11,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from protocol.errors import ArithmeticRefused
-from protocol.fixed_point import INT64_MAX, UINT32_MAX, add_saturating, floor_mul, round_half_even_div, saturate
+from protocol.fixed_point import (
+    INT64_MAX,
+    UINT32_MAX,
+    add_saturating,
+    floor_mul,
+    mul_half_even,
+    round_half_even_div,
+    saturate,
+)
 
 INT64_MIN = -INT64_MAX - 1
 EDGES = [INT64_MIN, INT64_MIN + 1, -3, -2, -1, 0, 1, 2, 3, INT64_MAX - 1, INT64_MAX]
@@ -112,3 +120,36 @@ def test_floor_mul_is_exact(values: list[int], factor: Fraction) -> None:
 
     assert scaled.dtype == np.uint64
     assert scaled.tolist() == [math.floor(value * factor) for value in values]
+
+
+# --- scaling by a factor up to 1, half to even ---
+
+betas = st.one_of(
+    st.fractions(0, 1, max_denominator=(1 << 31) - 1),
+    st.sampled_from([Fraction(0), Fraction(1), Fraction(1, 2), Fraction((1 << 31) - 2, (1 << 31) - 1)]),
+)
+EDGE = (1 << 62) - 1
+
+
+@pytest.mark.parametrize("factor", [Fraction(-1, 2), Fraction(3, 2), Fraction(1, 1 << 31)])
+def test_mul_half_even_refuses_factors_out_of_bounds(factor: Fraction) -> None:
+    with pytest.raises(ArithmeticRefused, match="Cannot scale by"):
+        mul_half_even(np.ones(1, np.int64), factor)
+
+
+def test_mul_half_even_refuses_other_dtypes() -> None:
+    with pytest.raises(ArithmeticRefused, match="int32"):
+        mul_half_even(np.ones(1, np.int32), Fraction(1, 2))  # type: ignore[arg-type]
+
+
+@given(
+    st.lists(st.one_of(st.integers(-EDGE, EDGE), st.integers(-9, 9), st.sampled_from([-EDGE, EDGE])), max_size=9), betas
+)
+@example([-3, -1, 1, 3, 5], Fraction(1, 2))
+@example([-EDGE, EDGE], Fraction((1 << 31) - 2, (1 << 31) - 1))
+def test_mul_half_even_rounds_the_exact_product_once(values: list[int], factor: Fraction) -> None:
+    found = mul_half_even(np.array(values, np.int64), factor)
+
+    assert found.dtype == np.int64
+    assert found.tolist() == [round(value * factor) for value in values]
+    assert all(abs(new) <= abs(old) for new, old in zip(found.tolist(), values, strict=True))
