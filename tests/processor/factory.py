@@ -12,6 +12,7 @@ from eth_utils.crypto import keccak
 
 from processor.blocks import Member
 from processor.round import Derivation, RoundFacts, derive_round
+from processor.runs import Run, serial
 from processor.updates import Accepted
 from protocol import canonical_json, tensors
 from protocol.cid import Cid
@@ -19,6 +20,7 @@ from protocol.errors import BlockMissing
 from protocol.grid import MANTISSA_LIMIT
 from protocol.hashing import federation_id, next_hash, round_id, seed_hash, terms_hash
 from protocol.model import Model, encode_model
+from protocol.past import NOTHING, Past
 from protocol.replay import UpdateState
 from protocol.specs import TensorClass, TensorSpec, merged_specs, trainable_specs
 from protocol.task import MergeRule, Task, Training
@@ -197,10 +199,16 @@ class TinyRound:
             raise BlockMissing(digest.hex())
         return self.files[digest]
 
-    def derive(self, unavailable: Iterable[str] = (), fetch: Callable[[Digest], Any] | None = None) -> Derivation:
+    def derive(
+        self,
+        unavailable: Iterable[str] = (),
+        fetch: Callable[[Digest], Any] | None = None,
+        past: Past = NOTHING,
+        run: Run = serial,
+    ) -> Derivation:
         """Derive the round; ``unavailable`` are names."""
         absent = frozenset(account(name) for name in unavailable)
-        return derive_round(self.facts, self.task, self.base, fetch or self.fetch, absent)
+        return derive_round(self.facts, self.task, self.base, fetch or self.fetch, absent, past, run)
 
 
 def member(update: Update, weight: int | None = None) -> Member:

@@ -43,7 +43,9 @@ def test_too_few_accepted_updates_leave_the_base_and_keep_their_credit(consolida
     derivation = ring.derive()
 
     assert (derivation.model, derivation.model_files) == (None, None)
+    assert derivation.derived.outcome == "too-few-updates"
     assert derivation.derived.model == ring.base_digest
+    assert [(one.weight, one.agreement) for one in derivation.derived.updates] == [(95, 0), (95, 0), (0, 0)]
     assert (derivation.derived.merged, derivation.derived.saturated, derivation.derived.consolidated) == (0, 0, False)
     assert derivation.merge_digest == NOTHING_MERGED
     assert [one.credit_millis for one in derivation.derived.updates] == [400, 400, 0]
@@ -63,6 +65,8 @@ def test_a_result_over_the_limit_leaves_the_base_and_keeps_the_credit(consolidat
     derivation = TinyRound(terms=terms, task=over).post_all(PEOPLE).derive()
 
     assert (derivation.model, derivation.model_files) == (None, None)
+    assert derivation.derived.outcome == "too-large"
+    assert [(one.weight, one.agreement) for one in derivation.derived.updates] == [(95, 0)] * 3
     assert derivation.derived.model == derivation.derived.base
     assert (derivation.derived.merged, derivation.derived.saturated, derivation.derived.consolidated) == (0, 0, False)
     assert derivation.merge_digest == NOTHING_MERGED
@@ -108,6 +112,7 @@ def test_the_result_is_the_next_base() -> None:
     assert derivation.derived.model == directory_digest(files)
     assert encode_model(decode_model(files)) == files
     assert derivation.derived.merged == 3
+    assert (derivation.derived.outcome, derivation.derived.stated) == ("merged", False)
 
 
 @pytest.mark.parametrize("weighting", ["examples", "uniform"])

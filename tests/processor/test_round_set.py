@@ -5,23 +5,26 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.round import RoundFacts, derive_round
-from processor.updates import UpdateReader
+from processor.runs import Threads
+from protocol.content import Files
 from protocol.model import decode_model, encode_model
 from protocol.task import Consolidation
-from protocol.types import Hash
+from protocol.types import Digest, Hash
 from tests.processor import reference
+from tests.processor.contents import files_on_disk
 from tests.processor.factory import TinyRound, account, tiny_model, tiny_task, tiny_terms
 
 PEOPLE = ["alice", "bob", "carol"]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.permutations([*PEOPLE, "dave", "erin", "mallory"]), st.booleans())
 def test_every_order_on_chain_gives_the_same_model(order: list[str], consolidate: bool) -> None:
     rings = []
@@ -37,13 +40,21 @@ def test_every_order_on_chain_gives_the_same_model(order: list[str], consolidate
     assert one.rewards.root == other.rewards.root
 
 
-def test_memory_for_kept_updates_changes_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("threads", [1, 2, 8])
+def test_updates_on_disk_and_threads_change_no_byte(threads: int, tmp_path: Path) -> None:
     ring = TinyRound(terms=tiny_terms(consolidate=True)).post_all(PEOPLE)
-    kept = ring.derive()
+    ring.post("mallory", {"update.json": b"{}", "delta.safetensors": b""})
+    in_memory = ring.derive()
 
-    monkeypatch.setattr("processor.round.UpdateReader", lambda fetch: UpdateReader(fetch, keep_bytes=0))
+    def fetch(digest: Digest) -> Files:
+        return files_on_disk(ring.fetch(digest), tmp_path / digest.hex())
 
-    assert ring.derive().result_hash == kept.result_hash
+    on_disk = ring.derive(fetch=fetch, run=Threads(threads))
+
+    assert on_disk.result_hash == in_memory.result_hash
+    assert on_disk.merge_digest == in_memory.merge_digest
+    assert on_disk.refusals == in_memory.refusals
+    assert on_disk.model_files == in_memory.model_files
 
 
 def test_inputs_are_left_alone() -> None:
@@ -64,7 +75,7 @@ def test_read_only_inputs_are_enough() -> None:
     assert derivation.result_hash == ring.derive().result_hash
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32), st.integers(1, 7))
 def test_any_round_equals_the_reference(seed: int, clients: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - reproducible, not secret
