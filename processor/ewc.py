@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from processor.blocks import Member, Span, block_width, spans
 from processor.importance import rescaled_rows, rescaling
+from processor.networks import trimmed_sum
 from processor.runs import Run, serial
 from protocol.fixed_point import add_saturating, floor_mul
 from protocol.model import Model
@@ -75,15 +76,13 @@ def combine(rows: NDArray[np.uint32], rule: Consolidation) -> NDArray[np.uint64]
     trimmed_mean: floor of the mean of what is left after dropping the ``trim`` largest and the ``trim`` smallest.
 
     Args:
-        rows: uint32 of shape (clients, coordinates), clients >= `updates_needed`; sorted in place.
+        rows: uint32 of shape (clients, coordinates), clients >= `updates_needed`; not changed.
         rule: Which of the two, and ``trim``.
 
     Returns:
         uint64 of shape (coordinates,), every value below 2^32.
     """
-    rows.sort(axis=0)
     clients = len(rows)
     trim = rule.trim if rule.combine == "trimmed_mean" else (clients - 1) // 2  # a median is what trimming leaves
-    kept = rows[trim : clients - trim]
-    total = kept.sum(axis=0, dtype=np.uint64)  # at most 2^32 clients x 2^32
-    return np.asarray(total // np.uint64(len(kept)), dtype=np.uint64)
+    total = trimmed_sum(rows, trim).astype(np.uint64)  # at most 2^24 clients x 2^32
+    return np.asarray(total // np.uint64(clients - 2 * trim), dtype=np.uint64)
