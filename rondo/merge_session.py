@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from network.progress import TransferProgress
+from network.arrival import open_artifact
+from network.progress import OnProgress, TransferProgress
 from network.store import ContentStore
 from network.transfer import fetch, publish
-from processor.runs import Run
+from processor.runs import Run, Threads
 from protocol.cid import directory_cid, parse_cid
-from protocol.content import Files, held
+from protocol.content import Files
 from protocol.errors import ArtifactRefused, InvalidInput
 from protocol.merge_terms import MAX_EXAMPLES_CAP, MergeRule
 from protocol.model import Model, decode_model, model_contents
@@ -92,7 +94,7 @@ class MergeSession:
         with self._store.lease(directory_cid(base), *map(directory_cid, updates)):
             settled = self._task(task)
             limits = settled.limits if settled else Limits(LIMIT, LIMIT)
-            named = open_updates(updates, lambda digest: self._open(digest, limits.update_bytes))
+            named = self._updates(updates, limits.update_bytes)
             settled = _with_terms(settled or _plain_task(named[0], len(named)), terms)
             model = self._base(base, limits.model_bytes)
             needed = settled.needs_importance(consolidate)
@@ -120,17 +122,24 @@ class MergeSession:
             return load_task_toml(Path(name))
         return decode_task(fetch(self._store, cid.digest, MAX_TASK_BYTES))
 
-    def _open(self, digest: Digest, limit: int) -> Files:
+    def _updates(self, digests: Sequence[Digest], limit: int) -> list[Named]:
+        """Open the updates, several at once: each thread then fills its lanes with an update's leaves, or waits for them."""
         if self._on_cluster is not None:
-            from network.leaf_content import open_leaves
+            from network.shipped_content import open_shipped
 
-            return open_leaves(self._on_cluster, digest, limit)
-        with TransferProgress(f"update {directory_cid(digest)}") as on_progress:
-            return held(fetch(self._store, digest, limit, on_progress=on_progress))
+            setting = self._on_cluster
+            return open_updates(digests, lambda digest: open_shipped(setting, digest, limit))
+        with TransferProgress("updates") as on_progress:
+            together = Together(on_progress, len(digests))
+
+            def open_files(digest: Digest) -> Files:
+                return open_artifact(self._store, digest, limit, workers=1, on_progress=together.one())
+
+            return open_updates(digests, open_files, Threads())
 
     def _base(self, digest: Digest, limit: int) -> Model:
         with TransferProgress("base model") as on_progress:
-            return decode_model(fetch(self._store, digest, limit, on_progress=on_progress))
+            return decode_model(open_artifact(self._store, digest, limit, on_progress=on_progress))
 
     def _watched(self, name: str, size: int) -> Run:
         """Return ``run`` that shows how far each pass over ``size`` bytes of updates is."""
@@ -147,6 +156,29 @@ class MergeSession:
     def _finish(self, model: Model, wanted: bool) -> Digest:
         files = model_contents(model)
         return publish(self._store, files) if wanted else directory_digest(files)
+
+
+class Together:
+    """The progress of ``count`` transfers at once as that of one; any number of threads."""
+
+    def __init__(self, on_progress: OnProgress, count: int) -> None:
+        self._on_progress, self._count, self._lock = on_progress, count, threading.Lock()
+        self._each: dict[int, tuple[int, int]] = {}
+
+    def one(self) -> OnProgress:
+        """Return what the next of them is told to."""
+        with self._lock:
+            number = len(self._each)
+            self._each[number] = (0, 0)
+
+        def on_progress(done: int, total: int) -> None:
+            with self._lock:
+                self._each[number] = done, total
+                known = [size for _, size in self._each.values() if size]
+                expected = sum(known) * self._count // len(known) if known else 0  # as if all were like those
+                self._on_progress(sum(done for done, _ in self._each.values()), expected)
+
+        return on_progress
 
 
 def _plain_task(first: Named, count: int) -> Task:

@@ -49,8 +49,11 @@ class Named:
         return f"Update {directory_cid(self.digest)} of {self.update.author}"
 
 
-def open_updates(digests: Sequence[Digest], open_files: Open) -> list[Named]:
+def open_updates(digests: Sequence[Digest], open_files: Open, run: Run = serial) -> list[Named]:
     """Return the updates that ``digests`` name, all of one round, in order of their authors' addresses.
+
+    Args:
+        run: Who opens them, in this process.
 
     Raises:
         ArtifactRefused: One is no update, belongs elsewhere than the first, or has an author that another one has; the
@@ -59,7 +62,8 @@ def open_updates(digests: Sequence[Digest], open_files: Open) -> list[Named]:
     """
     if not digests:
         raise InvalidInput("No update is named.", "There is nothing to merge.", "Name the CIDs of updates.")
-    found = [Named(digest, _opened(digest, open_files)) for digest in digests]
+    opened = run(lambda digest: _opened(digest, open_files), digests)
+    found = [Named(digest, update) for digest, update in zip(digests, opened, strict=True)]
     authors: dict[Address, Named] = {}
     for one in found:
         _require_same_round(one, found[0])

@@ -1,6 +1,6 @@
 """A merge's pieces on a Ray cluster: the same pure functions on the same pieces, so the same result.
 
-What they work with is shipped once; tensors go as the names of their leaves (network/leaf_content.py), and each worker
+What they work with is shipped once; tensors go as the names of their leaves (network/shipped_content.py), and each worker
 reads and verifies what it needs from the store itself. A worker that is lost is a retry.
 """
 

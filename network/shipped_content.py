@@ -23,7 +23,7 @@ KEPT_LEAVES = 128  # of 1 MiB, in memory, where the store is no directory
 
 
 @dataclass(frozen=True, slots=True)
-class LeafContent:
+class ShippedContent:
     """A ``protocol.content.Content`` by the ``store`` setting that finds it and the leaves that it consists of."""
 
     store: str
@@ -49,7 +49,7 @@ class LeafContent:
             at += count
 
 
-def open_leaves(setting: str, digest: Digest, limit: int) -> dict[str, Content]:
+def open_shipped(setting: str, digest: Digest, limit: int) -> dict[str, Content]:
     """Return the files of the artifact ``digest`` in the store that ``setting`` names, of which only nodes were read.
 
     Raises:
@@ -61,9 +61,9 @@ def open_leaves(setting: str, digest: Digest, limit: int) -> dict[str, Content]:
     return {name: _open_file(setting, store, link) for name, link in links.items()}
 
 
-def _open_file(setting: str, store: ContentStore, link: Link) -> LeafContent:
+def _open_file(setting: str, store: ContentStore, link: Link) -> ShippedContent:
     if link.size <= CHUNK:  # one raw block, whose length is compared when it is read
-        return LeafContent(setting, (Leaf(link.cid, 0, link.size),), link.size)
+        return ShippedContent(setting, (Leaf(link.cid, 0, link.size),), link.size)
     nodes = 0
 
     def get(cid: Cid) -> bytes:
@@ -79,7 +79,7 @@ def _open_file(setting: str, store: ContentStore, link: Link) -> LeafContent:
             f"its directory says {link.total_size} bytes in all, there are {nodes + link.size}.",
             "Import the content again with the profile unixfs-v1-2025.",
         )
-    return LeafContent(setting, leaves, link.size)
+    return ShippedContent(setting, leaves, link.size)
 
 
 class _Source:
