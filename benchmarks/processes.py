@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # macOS gives bytes, Linux KiB (getrusage(2) of each)
-_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
+MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 # A process counts as its own what its parent held when it was started; so a small one starts it, whatever we hold.
 _LAUNCHER = """
@@ -52,4 +52,4 @@ def run_timed(command: Sequence[str], environment: Mapping[str, str]) -> Timed:
         seconds, code, peak = json.loads(facts.read_text())
     if code:
         raise CommandFailed(f"{command[0]} ended with {code}: {done.stderr[-2000:]}")
-    return Timed(seconds, peak * _MAXRSS_UNIT, done.stdout)
+    return Timed(seconds, peak * MAXRSS_UNIT, done.stdout)

@@ -1,0 +1,61 @@
+"""Our side of the measurement of merging: one process, one merge, from the store's blocks to the merged model's CID.
+
+    python -m benchmarks.merge_ours '{"store": …, "inputs": …, "warm": …, "terms": {…}, "consolidate": false}'
+
+It prints one JSON line. Before the clock runs everything is imported, and a merge of small inputs has loaded what is
+compiled, as in a server that has run before. Timed is all of a merge: opening the artifacts, hashing every block of
+them, checking every update, merging, encoding the model and hashing it.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes import MAXRSS_UNIT
+from network.directory_store import DirectoryStore
+from processor.runs import Threads
+from protocol import sha256_lanes
+from protocol.cid import directory_cid, parse_cid
+from rondo.merge_session import MergeSession
+
+
+def merge_once(store: DirectoryStore, inputs: Path, terms: dict[str, Any], consolidate: bool) -> str:
+    """Merge what ``inputs`` lists and return the model's CID."""
+    listed = json.loads(inputs.read_text())
+    session = MergeSession(store, Threads())
+    outcome = session.merge(
+        parse_cid(listed["base"]).digest,
+        [parse_cid(one).digest for one in listed["updates"]],
+        None,
+        terms,
+        consolidate=consolidate,
+        index=None,
+        publish=False,
+    )
+    return str(directory_cid(outcome.digest))
+
+
+def main() -> None:
+    """Warm up, then measure what the command line asks for."""
+    request = json.loads(sys.argv[1])
+    began = time.perf_counter()
+    hashing = sha256_lanes.description()  # compiles the lanes
+    rest = (request["terms"], request["consolidate"])
+    merge_once(DirectoryStore(Path(request["warm"]["store"])), Path(request["warm"]["inputs"]), *rest)
+    preparation = time.perf_counter() - began
+    store = DirectoryStore(Path(request["store"]))
+    began = time.perf_counter()
+    cid = merge_once(store, Path(request["inputs"]), *rest)
+    seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT
+    answer = {"seconds": seconds, "preparation": preparation, "cid": cid, "peak_bytes": peak, "hashing": hashing}
+    print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
