@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from auditor.rederive import Verdict
+from auditor.rederive import Verdict, audit_round
 from protocol.cid import directory_cid
 from protocol.merge_terms import Standing
 from protocol.terms import Phase
@@ -88,8 +88,6 @@ def test_an_audit_long_afterwards_derives_the_same(world: StandingWorld) -> None
     for _ in range(4):
         world.play(*HONEST)
     world.ledger.advance(10**6)
-    from auditor.rederive import audit_round
-
     later = audit_round(world.chain("dave"), world.store, audited)
     assert (later.verdict, later.result_hash) == (Verdict.MATCH, before)
 

@@ -16,7 +16,15 @@ from protocol.hashing import witness
 from protocol.merge_terms import Standing
 from protocol.model import decode_model
 from protocol.past import Past
-from protocol.report import Derived, Statement, UpdateVerdict, derived_hash, encode_derived, encode_report
+from protocol.report import (
+    Derived,
+    Statement,
+    UpdateVerdict,
+    decode_report,
+    derived_hash,
+    encode_derived,
+    encode_report,
+)
 from protocol.state import RoundState
 from protocol.terms import Phase, Settlement
 from protocol.types import Address
@@ -63,8 +71,6 @@ class StandingWorld(World):
         """What acme reported of the last round."""
         settled = self.round.settled
         assert settled is not None
-        from protocol.report import decode_report
-
         return decode_report(fetch(self.store, settled.settlement.report, LIMIT))[0]
 
     # --- what follows, and what is said instead ---
