@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from processor import engine
 from processor.blocks import Member
@@ -18,7 +21,7 @@ from protocol.specs import trainable_specs
 from protocol.task import MergeRule
 from protocol.types import Address, Digest
 from protocol.update import Update
-from tests.processor.factory import TinyRound, account, tiny_model, tiny_task
+from tests.processor.factory import WINDOWS, TinyRound, account, tiny_model, tiny_task
 
 MANTISSA_MOST = (1 << 24) - 1
 
@@ -87,3 +90,32 @@ def trainable(merged: Merged, base: Model) -> list[int]:
 def taken(merged: Merged) -> list[Address]:
     """Who was not left out, in order of address."""
     return sorted(client for client, weight in merged.weights.items() if weight)
+
+
+def alike(ring: TinyRound, names: Sequence[str], seed: int = 0, direction: int = 20, spread: int = 5) -> list[Update]:
+    """Honest updates: one direction of ±``direction`` steps a coordinate, and each its own noise of up to ±``spread``."""
+    signs = np.random.default_rng(seed)
+    common = {spec.name: direction * signs.choice([-1, 1], spec.shape) for spec in trainable_specs(ring.base.specs)}
+
+    def one(name: str) -> Update:
+        update, noise = ring.update(name), np.random.default_rng(int.from_bytes(name.encode()) % 2**32 + seed)
+        for spec in trainable_specs(ring.base.specs):
+            delta = common[spec.name] + noise.integers(-spread, spread, spec.shape, endpoint=True)
+            update = with_change(update, ring.base, spec.name, delta)
+        return update
+
+    return [one(name) for name in names]
+
+
+def with_change(update: Update, base: Model, tensor: str, steps: NDArray[np.integer]) -> Update:
+    """The update with ``steps`` of the base's grid as its change of ``tensor``, floored to the finest exponent that holds them."""
+    dtype = update.deltas[tensor].dtype
+    shift = 0
+    while np.abs(steps >> shift).max() > WINDOWS[dtype.name][1]:
+        shift += 1
+    grid = next(spec.grid for spec in base.specs if spec.name == tensor)
+    return replace(
+        update,
+        deltas={**update.deltas, tensor: (steps >> shift).astype(dtype)},
+        exponents={**update.exponents, tensor: grid + shift},
+    )
