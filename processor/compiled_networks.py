@@ -14,19 +14,25 @@ _compile = njit(nogil=True, cache=True, error_model="numpy")
 
 @_compile
 def trimmed_sum(
-    rows: NDArray[np.integer], network: NDArray[np.int32], trim: int, sums: NDArray[np.signedinteger]
+    rows: NDArray[np.integer],
+    shifts: NDArray[np.int32],
+    network: NDArray[np.int32],
+    trim: int,
+    wires: NDArray[np.integer],
+    sums: NDArray[np.signedinteger],
 ) -> NDArray[np.int64]:
     """Return the sum of wires trim ... members - trim - 1 after ``network``, int64 of shape (coordinates,).
 
     Args:
-        sums: Room for as many sums as are to be worked on at a time, of a dtype that holds every one of them.
+        shifts: Row k counts as rows[k] * 2^shifts[k].
+        wires: Room for (members, as many coordinates as are to be worked on at a time), of a dtype that holds these.
+        sums: Room for so many sums, of a dtype that holds every one of them.
     """
     members, size = rows.shape
     total = np.empty(size, np.int64)
-    wires = np.empty((members, len(sums)), rows.dtype)
     for begin in range(0, size, len(sums)):
         width = min(len(sums), size - begin)
-        _load(wires, rows, begin, width)
+        _load(wires, rows, shifts, begin, width)
         apply_network(wires, width, network)
         _add(wires, width, trim, members - trim, sums)
         part = total[begin : begin + width]
@@ -36,20 +42,28 @@ def trimmed_sum(
 
 
 @_compile
-def apply(rows: NDArray[np.integer], network: NDArray[np.int32], piece: int) -> NDArray[np.integer]:
-    """Return a copy of ``rows`` after ``network``, made ``piece`` coordinates at a time."""
+def apply(
+    rows: NDArray[np.integer],
+    shifts: NDArray[np.int32],
+    network: NDArray[np.int32],
+    wires: NDArray[np.integer],
+    result: NDArray[np.integer],
+) -> None:
+    """Set ``result`` to all wires after ``network``.
+
+    Args:
+        shifts, wires: As of `trimmed_sum`. result: Of the rows' shape and the wires' dtype.
+    """
     members, size = rows.shape
-    result = np.empty((members, size), rows.dtype)
-    wires = np.empty((members, piece), rows.dtype)
+    piece = wires.shape[1]
     for begin in range(0, size, piece):
         width = min(piece, size - begin)
-        _load(wires, rows, begin, width)
+        _load(wires, rows, shifts, begin, width)
         apply_network(wires, width, network)
         for k in range(members):
             row, wire = result[k, begin : begin + width], wires[k]
             for c in range(width):
                 row[c] = wire[c]
-    return result
 
 
 @_compile
@@ -73,11 +87,17 @@ def apply_network(wires: NDArray[np.integer], width: int, network: NDArray[np.in
 
 
 @_compile
-def _load(wires: NDArray[np.integer], rows: NDArray[np.integer], begin: int, width: int) -> None:
+def _load(
+    wires: NDArray[np.integer], rows: NDArray[np.integer], shifts: NDArray[np.int32], begin: int, width: int
+) -> None:
     for k in range(len(rows)):
-        row, wire = rows[k, begin : begin + width], wires[k]
-        for c in range(width):
-            wire[c] = row[c]
+        row, wire, shift = rows[k, begin : begin + width], wires[k], shifts[k]
+        if shift:
+            for c in range(width):
+                wire[c] = np.int32(row[c]) << shift
+        else:
+            for c in range(width):
+                wire[c] = row[c]
 
 
 @_compile

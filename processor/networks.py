@@ -74,17 +74,18 @@ def trimmed_sum(rows: NDArray[np.integer], trim: int, shifts: tuple[int, ...] | 
     Returns:
         int64 of shape (coordinates,): below members * 2^32, so below 2^63 for fewer than 2^31 members, in any order.
     """
-    common, values = _aligned(rows, shifts)
-    wires, fast = len(rows), _compiled() if rows.size >= COMPILED_FROM else None
-    if wires > MOST_WIRES[fast is not None]:
-        total = _selected_sum(values, trim)
+    common, relative = _relative(shifts, len(rows))
+    members, fast = len(rows), _compiled() if rows.size >= COMPILED_FROM else None
+    if members > MOST_WIRES[fast is not None]:
+        total = _selected_sum(_shifted(rows, relative), trim)
     elif fast is not None:
+        wires = _wires(rows, relative)
         # fewer than 2^12 values of int16 have a sum below 2^27
-        sums = np.empty(_width(values, COMPILED_BYTES), np.int32 if values.itemsize < 4 else np.int64)
-        total = np.asarray(fast.trimmed_sum(values, trimming(wires, trim), trim, sums))
+        sums = np.empty(wires.shape[1], np.int32 if wires.itemsize < 4 else np.int64)
+        total = np.asarray(fast.trimmed_sum(rows, relative, trimming(members, trim), trim, wires, sums))
     else:
-        kept = slice(trim, wires - trim)
-        total = np.concatenate([_sum(_apply(piece, trimming(wires, trim))[kept]) for piece in _pieces(values)])
+        network, kept = trimming(members, trim), slice(trim, members - trim)
+        total = np.concatenate([_sum(_apply(piece, network)[kept]) for piece in _pieces(_shifted(rows, relative))])
     return total << common if common else total
 
 
@@ -97,26 +98,33 @@ def sorted_rows(rows: NDArray[np.integer], shifts: tuple[int, ...] | None = None
     Returns:
         In grid steps: of the rows' dtype where all shifts are 0, int32 otherwise.
     """
-    common, values = _aligned(rows, shifts)
-    if common:
-        values = values.astype(np.int32) << common
-    wires, fast = len(rows), _compiled() if rows.size >= COMPILED_FROM else None
-    if wires > MOST_WIRES[fast is not None]:
-        return np.asarray(np.sort(values, axis=0))
+    own = np.array(shifts or (0,) * len(rows), np.int32)
+    members, fast = len(rows), _compiled() if rows.size >= COMPILED_FROM else None
+    if members > MOST_WIRES[fast is not None]:
+        return np.asarray(np.sort(_shifted(rows, own), axis=0))
     if fast is not None:
-        return np.asarray(fast.apply(values, sorting(wires), _width(values, COMPILED_BYTES)))
-    return np.concatenate([np.stack(_apply(piece, sorting(wires))) for piece in _pieces(values)], axis=1)
+        wires = _wires(rows, own)
+        result = np.empty(rows.shape, wires.dtype)
+        fast.apply(rows, own, sorting(members), wires, result)
+        return result
+    return np.concatenate([np.stack(_apply(piece, sorting(members))) for piece in _pieces(_shifted(rows, own))], axis=1)
 
 
-def _aligned(rows: NDArray[np.integer], shifts: tuple[int, ...] | None) -> tuple[int, NDArray[np.integer]]:
-    """Return a common shift, and rows that compare as the values do once all are shifted by it."""
-    if shifts is None or not any(shifts):
-        return 0, rows
-    least = min(shifts)
-    if least == max(shifts):
-        return least, rows
-    relative = np.array(shifts, np.int32)[:, None] - np.int32(least)
-    return least, np.left_shift(rows, relative, dtype=np.int32)  # below 2^31: the values themselves are
+def _relative(shifts: tuple[int, ...] | None, members: int) -> tuple[int, NDArray[np.int32]]:
+    """Return the shift that all rows share, and what each is shifted by beside it: order does not depend on the former."""
+    common = min(shifts or (0,))
+    return common, np.array(shifts or (0,) * members, np.int32) - np.int32(common)
+
+
+def _shifted(rows: NDArray[np.integer], shifts: NDArray[np.int32]) -> NDArray[np.integer]:
+    """Return the rows, or where there are shifts what they count as: int32, below 2^31 as their values are."""
+    return np.left_shift(rows, shifts[:, None], dtype=np.int32) if shifts.any() else rows
+
+
+def _wires(rows: NDArray[np.integer], shifts: NDArray[np.int32]) -> NDArray[np.integer]:
+    """Return room for a piece of all rows: in their dtype, or int32 where there are shifts."""
+    dtype = np.dtype(np.int32) if shifts.any() else rows.dtype
+    return np.empty((len(rows), max(NARROWEST, COMPILED_BYTES // (len(rows) * dtype.itemsize))), dtype)
 
 
 def _selected_sum(values: NDArray[np.integer], trim: int) -> NDArray[np.int64]:
@@ -129,14 +137,9 @@ def _selected_sum(values: NDArray[np.integer], trim: int) -> NDArray[np.int64]:
 
 
 def _pieces(values: NDArray[np.integer]) -> Iterator[NDArray[np.integer]]:
-    width = _width(values, NUMPY_BYTES)
+    width = max(NARROWEST, NUMPY_BYTES // (len(values) * values.itemsize))
     for start in range(0, values.shape[1], width):
         yield values[:, start : start + width]
-
-
-def _width(values: NDArray[np.integer], room: int) -> int:
-    """Return how many coordinates of all rows take ``room`` bytes."""
-    return max(NARROWEST, room // (len(values) * values.itemsize))
 
 
 def _apply(values: NDArray[np.integer], network: Comparators) -> list[NDArray[np.integer]]:
