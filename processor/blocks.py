@@ -17,7 +17,7 @@ from protocol.specs import TensorClass, TensorSpec
 from protocol.tensors import Tensor, read_span_into
 from protocol.update import Update
 
-CHUNK = 1 << 17  # coordinates of a span, and of what one part of the merge digest covers (SPECIFICATION P7)
+CHUNK = 1 << 17  # coordinates of a span, and of what one part of the merge digest covers (SPECIFICATION P10)
 ROOM = 16 << 20  # bytes of all rows of a block together, so that memory does not grow with the number of updates
 NARROWEST = 1 << 10  # coordinates of a block at least: with more than 2^14 updates a block takes more than ROOM
 
