@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from auditor.compare import Difference, chain_differences, report_differences
 from auditor.sources import (
+    GONE,
     ReportCopy,
     Undecided,
-    fetch_or_undecided,
     load_base,
     load_past_or_undecided,
     load_report,
     load_task,
+    open_update_or_undecided,
 )
 from network.chain import Chain
+from network.past import hold
 from network.progress import Watch, unwatched
 from network.store import ContentStore
 from processor.round import Derivation, derive_round, facts
@@ -121,24 +124,22 @@ def _decide(
     try:
         task = load_task(store, federation)
         base = load_base(store, round_, task, watch)
-        past = load_past_or_undecided(store, state, round_, task, base, watch)
     except ArtifactRefused as refusal:
         # What the organization published to begin with is not an artifact: no result can follow from it.
         raise Undecided(f"Task or base model is not usable: {refusal.what}") from refusal
     report, missing = _report_or_reason(store, round_, report_copy)
     early = _unavailable_too_early(round_, task, report)
+    absent = frozenset() if early else _unavailable(report) - fetched_in_time
+    what = facts(chain.chain_id, chain.contract, round_)
     try:
-        derivation = derive_round(
-            facts(chain.chain_id, chain.contract, round_),
-            task,
-            base,
-            lambda digest: fetch_or_undecided(store, digest, task.limits.update_bytes, "The update", watch),
-            frozenset() if early else _unavailable(report) - fetched_in_time,
-            past,
-            Threads(),
-        )
+        with hold(store, round_, base):
+            past = load_past_or_undecided(store, state, round_, task, base, watch)
+            read = partial(open_update_or_undecided, store, task=task, watch=watch)
+            derivation = derive_round(what, task, base, read, absent, past, Threads())
     except (ArtifactRefused, ArithmeticRefused) as refusal:
-        raise Undecided(f"No result follows from task and terms: {refusal.what}") from refusal
+        raise Undecided(f"No result follows from base, task and terms: {refusal.what}") from refusal
+    except GONE as error:
+        raise Undecided(f"What was there when it was opened is gone: {error.what}") from error
     if missing and derivation.result_hash != round_.settled.result_hash:
         # On another availability set the settled result might follow: only the report could say which.
         raise Undecided(missing)

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from network.past import load_past
+from network.past import load_past, open_update
 from network.progress import Watch, unwatched
 from network.store import ContentStore
 from network.transfer import fetch
 from protocol.cid import directory_cid
+from protocol.content import Files
 from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing, InvalidInput, StoreUnavailable
 from protocol.model import Model, decode_model
 from protocol.past import Past
@@ -19,7 +20,7 @@ from protocol.state import FederationState, RoundState, State
 from protocol.task import MAX_TASK_BYTES, Task, decode_task
 from protocol.types import Digest
 
-_GONE = (BlockMissing, BlockCorrupt, StoreUnavailable)
+GONE = (BlockMissing, BlockCorrupt, StoreUnavailable)
 
 
 class Undecided(Exception):
@@ -45,7 +46,7 @@ def fetch_or_undecided(
     try:
         with watch(what.removeprefix("The ")) as on_progress:
             return fetch(store, digest, limit, on_progress=on_progress)
-    except _GONE as error:
+    except GONE as error:
         raise Undecided(f"{what} {directory_cid(digest)} cannot be fetched: {error.what}") from error
 
 
@@ -65,8 +66,16 @@ def load_past_or_undecided(
     """What the round goes on from beside its base. Raises: Undecided, ArtifactRefused."""
     try:
         return load_past(store, state, round_, task, base, watch)
-    except _GONE as error:
+    except GONE as error:
         raise Undecided(f"What the round goes on from cannot be fetched: {error.what}") from error
+
+
+def open_update_or_undecided(store: ContentStore, digest: Digest, task: Task, watch: Watch = unwatched) -> Files:
+    """An update's files, read piece by piece. Raises: Undecided, ArtifactRefused."""
+    try:
+        return open_update(store, digest, task, watch)
+    except GONE as error:
+        raise Undecided(f"The update {directory_cid(digest)} cannot be fetched: {error.what}") from error
 
 
 def load_report(store: ContentStore, round_: RoundState, copy: Path | None) -> ReportCopy:

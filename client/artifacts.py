@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from network.past import load_past
+from network.past import hold, load_past, open_update
 from network.probe import probe
 from network.progress import Watch, unwatched
 from network.store import ContentStore
@@ -131,21 +132,18 @@ class Artifacts:
     def _recomputed(self, round_: RoundState, state: State, wanted_root: Hash) -> list[tuple[Address, int]]:
         task = self.task(state.federations[round_.federation])
         base, what = self.base(round_, task), facts(self._chain_id, self._contract, round_)
-        past = load_past(self._store, state, round_, task, base, self._watch)
-
-        def fetch_update(digest: Digest) -> Mapping[str, bytes]:
-            with self._watch("update") as on_progress:
-                return fetch(self._store, digest, task.limits.update_bytes, on_progress=on_progress)
-
+        read = partial(open_update, self._store, task=task, watch=self._watch)
         tried: set[frozenset[Address]] = set()
-        for absent in self._absences(round_, task):
-            if absent in tried:
-                continue
-            tried.add(absent)
-            with contextlib.suppress(BlockMissing, BlockCorrupt):
-                derivation = derive_round(what, task, base, fetch_update, absent, past, Threads())
-                if derivation.rewards.root == wanted_root:
-                    return [(one.client, one.reward) for one in derivation.derived.updates]
+        with hold(self._store, round_, base):
+            past = load_past(self._store, state, round_, task, base, self._watch)
+            for absent in self._absences(round_, task):
+                if absent in tried:
+                    continue
+                tried.add(absent)
+                with contextlib.suppress(BlockMissing, BlockCorrupt):
+                    derivation = derive_round(what, task, base, read, absent, past, Threads())
+                    if derivation.rewards.root == wanted_root:
+                        return [(one.client, one.reward) for one in derivation.derived.updates]
         raise RewardsUnknown(
             f"The rewards of round {round_.index} cannot be proved now.",
             "The record behind its rewards root is in no store, and the updates do not lead to it either.",

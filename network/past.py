@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
+from network.arrival import open_artifact
 from network.committee import load_committee
 from network.progress import Watch, unwatched
 from network.standing import load_standing
 from network.stated import load_stated
 from network.store import ContentStore
-from network.transfer import fetch
+from protocol.cid import directory_cid
+from protocol.content import Content
 from protocol.model import Model
 from protocol.past import Moments, Past
 from protocol.server_state import decode_state, state_limit
 from protocol.state import RoundState, State
 from protocol.task import Task
+from protocol.types import Digest
 
 
 def load_past(
@@ -40,5 +45,21 @@ def load_moments(store: ContentStore, task: Task, base: Model, watch: Watch = un
     if base.server_state is None:
         return None
     with watch("server state") as on_progress:
-        files = fetch(store, base.server_state, state_limit(task.limits.model_bytes), on_progress=on_progress)
+        files = open_artifact(store, base.server_state, state_limit(task.limits.model_bytes), on_progress=on_progress)
     return decode_state(files, task.server, base)
+
+
+def open_update(store: ContentStore, digest: Digest, task: Task, watch: Watch = unwatched) -> dict[str, Content]:
+    """Return the verified files of an update, which are read piece by piece where they lie on disk.
+
+    Raises:
+        BlockMissing, BlockCorrupt, StoreUnavailable: They cannot be fetched. ArtifactRefused: They are no artifact.
+    """
+    with watch("update") as on_progress:
+        return open_artifact(store, digest, task.limits.update_bytes, on_progress=on_progress)
+
+
+def hold(store: ContentStore, round_: RoundState, base: Model) -> AbstractContextManager[None]:
+    """Return a context in which no collector takes what is opened for deriving ``round_``; raises StoreUnavailable."""
+    states = [] if base.server_state is None else [base.server_state]
+    return store.lease(*(directory_cid(digest) for digest in (*states, *(update.digest for update in round_.updates))))

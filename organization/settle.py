@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 
 from network.chain import Chain
-from network.past import load_past
+from network.past import hold, load_past, open_update
 from network.progress import Watch, unwatched
 from network.store import ContentStore
 from network.transfer import fetch, publish, publish_file
@@ -17,6 +17,7 @@ from organization.student import Student, require_student
 from processor.round import Derivation, derive_round, facts
 from processor.runs import Threads
 from protocol.cid import directory_cid, parse_cid
+from protocol.content import Files
 from protocol.errors import BlockCorrupt, BlockMissing
 from protocol.model import Model, decode_model, model_contents
 from protocol.past import Past
@@ -71,9 +72,8 @@ def prepare_settlement(
         base = decode_model(fetch(store, round_.base, task.limits.model_bytes, on_progress=on_progress))
     whole: set[Digest] = set()
 
-    def fetch_update(digest: Digest) -> Mapping[str, bytes]:
-        with watch("update") as on_progress:
-            files = fetch(store, digest, task.limits.update_bytes, on_progress=on_progress)
+    def fetch_update(digest: Digest) -> Files:
+        files = open_update(store, digest, task, watch)
         whole.add(digest)
         return files
 
@@ -82,20 +82,15 @@ def prepare_settlement(
             facts(chain.chain_id, chain.contract, round_), task, base, fetch_update, unavailable, past, Threads()
         )
 
-    past = load_past(store, chain.state(), round_, task, base, watch)
-    derivation = derive(past)
-    if derivation.demand is not None and student is not None:
-        limits = task.limits
-        models = MemberModels(store, model_bytes=limits.model_bytes, update_bytes=limits.update_bytes, watch=watch)
-        stated = student(derivation.demand, models)
-        derivation = derive(replace(past, stated=(directory_digest(model_contents(stated)), stated)))
-    for files in derivation.artifacts:
-        publish(store, files)
-    for file in derivation.anchors:
-        publish_file(store, file)
-    if derivation.model_files is not None:
-        publish(store, derivation.model_files)
-        _keep_anchor(store, derivation.model)
+    with hold(store, round_, base):
+        past = load_past(store, chain.state(), round_, task, base, watch)
+        derivation = derive(past)
+        if derivation.demand is not None and student is not None:
+            limits = task.limits
+            models = MemberModels(store, model_bytes=limits.model_bytes, update_bytes=limits.update_bytes, watch=watch)
+            stated = student(derivation.demand, models)
+            derivation = derive(replace(past, stated=(directory_digest(model_contents(stated)), stated)))
+    _publish_result(store, derivation)
     result = derivation.model or base
     statement = Statement(dict(evaluate(result)) if evaluate else {}, software_name())
     derived = derivation.derived
@@ -113,6 +108,17 @@ def prepare_settlement(
         rewards_total=derived.rewards_total,
     )
     return Prepared(settlement, derivation, statement)
+
+
+def _publish_result(store: ContentStore, derivation: Derivation) -> None:
+    """Publish and keep the merged model, after what it names, so that whoever finds it finds all of it."""
+    for files in derivation.artifacts:
+        publish(store, files)
+    for file in derivation.anchors:
+        publish_file(store, file)
+    if derivation.model_files is not None:
+        publish(store, derivation.model_files)
+        _keep_anchor(store, derivation.model)
 
 
 def _keep_anchor(store: ContentStore, model: Model | None) -> None:
