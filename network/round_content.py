@@ -16,6 +16,7 @@ from protocol.model import MANIFEST, MAX_MANIFEST_BYTES
 from protocol.report import DERIVED, MAX_DERIVED_BYTES, MAX_REPORT_BYTES, decode_derived
 from protocol.retention import Kind, attached_to
 from protocol.server_state import state_limit
+from protocol.standing import counts, deciding
 from protocol.state import RoundState, State
 from protocol.task import MAX_TASK_BYTES, Task, decode_task
 from protocol.types import Address, Digest
@@ -57,7 +58,8 @@ class Missing:
 
 
 def round_items(source: BlockSource, state: State, round_: RoundState) -> list[Item]:
-    """Return the artifacts of ``round_``: task, base model and what it names, updates, report, result, revealed record.
+    """Return the artifacts of ``round_``: task, base model and what it names, updates, report, result, revealed record,
+    and the records of earlier rounds where standings follow from them.
 
     Updates that the report calls unavailable are left out, like a result that is the base.
 
@@ -80,6 +82,10 @@ def round_items(source: BlockSource, state: State, round_: RoundState) -> list[I
             cid = directory_cid(update.digest)
             what = f"update of {update.client}"
             items.append(Item(what, cid, Kind.UPDATE, task.limits.update_bytes, settled is not None))
+    if counts(task.standing):
+        for one in deciding(state, state.federations[round_.federation], task.standing, round_):
+            kind, limit = (Kind.RECORD, CHUNK) if one.revealed else (Kind.REPORT, MAX_REPORT_BYTES)
+            items.append(Item(f"record of round {one.round.index}", one.cid, kind, limit, True))
     if settled is not None:
         items.append(Item("report", directory_cid(settled.report), Kind.REPORT, MAX_REPORT_BYTES, True))
         if settled.model != round_.base:

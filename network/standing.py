@@ -9,24 +9,23 @@ from collections.abc import Mapping, Sequence
 from network.progress import Watch, unwatched
 from network.store import ContentStore
 from network.transfer import fetch
-from protocol.cid import RAW, Cid, directory_cid
 from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing, ContentError, RondoError
 from protocol.merge_terms import Standing
 from protocol.report import DERIVED, MAX_REPORT_BYTES, Derived, decode_derived
 from protocol.standing import Deciding, counts, deciding, is_record_of, standings
 from protocol.state import FederationState, RoundState, State
 from protocol.task import Task
-from protocol.types import Address, Digest
+from protocol.types import Address
 
 
 class RecordMissing(BlockMissing):
     """The record of an earlier round cannot be fetched, and standings follow from it."""
 
-    def __init__(self, round_: RoundState, cid: Cid, error: BlockMissing | BlockCorrupt) -> None:
+    def __init__(self, one: Deciding, error: BlockMissing | BlockCorrupt) -> None:
         self.cid = error.cid
         RondoError.__init__(
             self,
-            f"The record of round {round_.index}, in {cid}, cannot be fetched: {error.what}",
+            f"The record of round {one.round.index}, in {one.cid}, cannot be fetched: {error.what}",
             "The standings of clients follow from it.",
             "Ask the organization or an auditor for it, or add another source.",
         )
@@ -72,14 +71,13 @@ def load_records(
 
 def _record(store: ContentStore, one: Deciding, watch: Watch) -> Derived | None:
     """The record that hashes to what the chain names, None where something else was published in its place."""
-    cid = _place(one)
     try:
-        data = store.get_block(cid) if one.revealed else _reported(store, cid, one.round, watch)
+        data = store.get_block(one.cid) if one.revealed else _reported(store, one, watch)
         if data is None or hashlib.sha256(data).digest() != one.derived_hash:
             return None
         return decode_derived(data)
     except (BlockMissing, BlockCorrupt) as error:
-        raise RecordMissing(one.round, cid, error) from error
+        raise RecordMissing(one, error) from error
     except ArtifactRefused:
         return None
 
@@ -88,17 +86,9 @@ def _serve(store: ContentStore, revealed: Sequence[Deciding]) -> None:
     """Keep what only auditors published: if they go away, no round could follow from it any more."""
     for one in revealed:
         with contextlib.suppress(ContentError):  # a store that keeps nothing is no reason to stop
-            store.keep(_place(one))
+            store.keep(one.cid)
 
 
-def _place(one: Deciding) -> Cid:
-    """What names the record: a sha-256 of bytes is also the CID of the same bytes as one raw block, else its report."""
-    if one.revealed:
-        return Cid(RAW, Digest(one.derived_hash))
-    assert one.round.settled is not None  # noqa: S101 - `decided_by`; tells the type checker
-    return directory_cid(one.round.settled.settlement.report)
-
-
-def _reported(store: ContentStore, cid: Cid, round_: RoundState, watch: Watch) -> bytes | None:
-    with watch(f"report of round {round_.index}") as on_progress:
-        return fetch(store, cid.digest, MAX_REPORT_BYTES, on_progress=on_progress).get(DERIVED)
+def _reported(store: ContentStore, one: Deciding, watch: Watch) -> bytes | None:
+    with watch(f"report of round {one.round.index}") as on_progress:
+        return fetch(store, one.cid.digest, MAX_REPORT_BYTES, on_progress=on_progress).get(DERIVED)

@@ -21,12 +21,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from protocol.cid import RAW, Cid, directory_cid
 from protocol.errors import LowStanding
 from protocol.merge_terms import Standing
 from protocol.report import MAX_AGREEMENT, RECORD_UPDATES, Derived, UpdateVerdict
 from protocol.state import FederationState, RoundState, State
 from protocol.terms import Phase
-from protocol.types import Address, Hash
+from protocol.types import Address, Digest, Hash
 
 PENALTY = -MAX_AGREEMENT  # points of an update that is refused or whose bytes are not there
 
@@ -38,6 +39,14 @@ class Deciding:
     round: RoundState
     derived_hash: Hash
     revealed: bool
+
+    @property
+    def cid(self) -> Cid:
+        """What it is fetched by: as one raw block, whose CID a sha-256 of bytes is too, or else as part of its report."""
+        if self.revealed:
+            return Cid(RAW, Digest(self.derived_hash))
+        assert self.round.settled is not None  # noqa: S101 - see `decided_by`; tells the type checker
+        return directory_cid(self.round.settled.settlement.report)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import pytest
 
 from network.memory_store import MemoryStore
 from network.needs import Needs
+from network.round_content import round_items
 from network.standing import RecordMissing, load_records, load_standing
 from protocol.cid import RAW, Cid, directory_cid
 from protocol.errors import BlockMissing, StoreUnavailable
@@ -179,6 +180,19 @@ def test_a_record_of_clients_that_took_no_part_counts_for_nothing(world: Standin
     world.settle(replace(right, derived=lie), report)
     world.ledger.advance_to(world.round.challenge_ends)
     assert world.records() == []
+
+
+def test_an_exported_round_brings_the_records_that_its_audit_reads(tmp_path: Path) -> None:
+    def records_in(use: Any) -> list[tuple[str, bool]]:
+        world = StandingWorld(tmp_path / use, Standing(use=use, window=2))
+        for _ in range(3):
+            world.play(*HONEST)
+        world.train(*HONEST)
+        items = round_items(world.store, world.state, world.round)
+        return [(item.what, item.audited) for item in items if item.what.startswith("record")]
+
+    assert records_in("weight") == [("record of round 2", True), ("record of round 3", True)]
+    assert records_in("record") == []
 
 
 def test_the_command_s_own_reading_keeps_nothing(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from protocol.canonical_json import dumps
 from protocol.cid import RAW, Cid, directory_cid
 from protocol.errors import ArtifactRefused, ChainError
+from protocol.merge_terms import Standing
 from protocol.merkle import MerkleTree, admission_leaf
 from protocol.replay import replay
 from protocol.report import RECORD_UPDATES, Derived, UpdateVerdict
@@ -32,7 +33,7 @@ from protocol.retention import (
 from protocol.server_state import state_limit
 from protocol.state import RoundState, State
 from protocol.task import Limits, Task
-from protocol.terms import PayBasis, Phase
+from protocol.terms import PayBasis, Phase, Settlement
 from protocol.types import ZERO_HASH, Digest, FederationId, RoundId
 from tests.network.chain_game import Game
 from tests.network.chain_world import AUDITORS, MemoryWorld, address_of, some_hash
@@ -211,6 +212,36 @@ def test_a_rejected_round_keeps_everything_until_the_auditors_result_is_revealed
         assert record in played.needs(rounds_kept=0, verdicts=known)
         played.world.chain("carol").claim(played.game.round, address_of(name), amount, played.game.proof(name, REWARDS))
     assert record not in played.needs(rounds_kept=0, verdicts=known)
+
+
+def test_a_revealed_record_is_kept_while_standings_follow_from_it() -> None:
+    played = Played()
+    record = Cid(RAW, Digest(rejected_and_paid(played).derived_hash))
+    looked_at = replace(BRIEF, standing=Standing(use="admit", window=2))
+    assert record not in played.needs(BRIEF, rounds_kept=0)
+    assert played.texts(looked_at, rounds_kept=0)[record] == "record of round 1"
+    assert record in played.needs(None, rounds_kept=0)  # nobody could read what the task looks at
+    played.world.advance_to(played.game.state.reveal_ends or 0)
+    for _ in range(2):
+        assert record in played.needs(looked_at, rounds_kept=0)
+        played.end("alice")
+    assert record not in played.needs(looked_at, rounds_kept=0)
+    assert record in played.needs(looked_at, rounds_kept=1)  # an audit of round 3 reads it
+    played.end("alice")
+    assert record not in played.needs(looked_at, rounds_kept=1)
+
+
+def rejected_and_paid(played: Played) -> Settlement:
+    """A round that the auditors decided, and whose pay is claimed; their result."""
+    played.train("alice", "bob")
+    played.settle()
+    truth = replace(played.game.settlement(REWARDS), derived_hash=some_hash("truth"))
+    played.game.attest(played.game.result_hash(truth), *AUDITORS[:2])
+    words = (truth.model, truth.derived_hash, truth.rewards_root, truth.rewards_total)
+    played.world.chain("carol").reveal(played.game.round, *words)
+    for name, amount in REWARDS.items():
+        played.world.chain("carol").claim(played.game.round, address_of(name), amount, played.game.proof(name, REWARDS))
+    return truth
 
 
 def test_a_record_that_no_block_may_hold_leaves_what_it_is_computed_from() -> None:
