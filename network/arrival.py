@@ -8,6 +8,7 @@ artifact is canonical, or refused as ``fetch`` refuses it, and no leaf is hashed
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 
@@ -57,6 +58,7 @@ def open_artifact(
 
     Raises:
         StoreUnavailable: Also when ``seconds`` are over.
+        ValueError: There are no workers.
         All else as ``network.transfer.fetch``; of several faults it may name another one than that does.
     """
     cid, local = directory_cid(digest), _directory_of(store)
@@ -102,11 +104,14 @@ class _Opening:
     def __init__(
         self, store: ContentStore, local: DirectoryStore, workers: int, seconds: float | None, on_progress: OnProgress
     ) -> None:
+        if workers < 1:
+            raise ValueError(f"{workers} workers hash nothing")
         self._store, self._local, self._workers, self._seconds = store, local, workers, seconds
         self._on_progress = on_progress
         self._reader = Reader(store, seconds=seconds, on_progress=self._arrived)
         self._found = 0  # bytes of files that were here, of which the reader does not know
         self._looks: dict[Cid, Look] = {}  # of what is verified
+        self._paths: dict[Cid, str] = {}  # spelling a CID takes longer than looking at its file
 
     def seconds_left(self) -> float | None:
         """Return what is left of the time, at least 0; None where it has no end."""
@@ -133,7 +138,7 @@ class _Opening:
         return self._content(leaves) if self._verify(cid, leaves) else None
 
     def _content(self, leaves: Sequence[Leaf]) -> Content:
-        return LeafContent(leaves, self._looks, self._local, self._store)
+        return LeafContent(leaves, self._looks, self._local, self._store, [self._path(leaf.cid) for leaf in leaves])
 
     # --- which leaves there are, and that they are here ---
 
@@ -172,9 +177,15 @@ class _Opening:
 
     def _size_of(self, cid: Cid) -> int | None:
         try:
-            return self._local.path(cid).stat().st_size
+            return os.stat(self._path(cid)).st_size  # noqa: PTH116 - a Path of each leaf is as slow
         except OSError:
             return None
+
+    def _path(self, cid: Cid) -> str:
+        path = self._paths.get(cid)
+        if path is None:
+            path = self._paths[cid] = str(self._local.path(cid))
+        return path
 
     def _take_look(self, cid: Cid) -> None:
         """Note how the file of a block that was just got from the store, and so verified, looks."""
@@ -220,7 +231,7 @@ class _Opening:
         return damaged
 
     def _hash_group(self, group: _Group) -> list[Hashed | None]:
-        return hash_files([str(self._local.path(leaf.cid)) for leaf in group], group[0].size)
+        return hash_files([self._path(leaf.cid) for leaf in group], group[0].size)
 
     def _is_whole(self, leaf: Leaf, hashed: Hashed | None) -> bool:
         if hashed is None or hashed[0] != leaf.cid.digest:

@@ -25,14 +25,19 @@ class LeafContent:
         leaves: Of the file, in order.
         looks: Of the file of each of them, by its CID.
         source: Where ``local`` gets what it lacks; ``local`` itself where there is nothing else.
+        paths: Of the leaves' files, in order.
     """
 
     def __init__(
-        self, leaves: Sequence[Leaf], looks: Mapping[Cid, Look], local: DirectoryStore, source: BlockSource
+        self,
+        leaves: Sequence[Leaf],
+        looks: Mapping[Cid, Look],
+        local: DirectoryStore,
+        source: BlockSource,
+        paths: Sequence[str],
     ) -> None:
-        self._leaves, self._local, self._source = leaves, local, source
+        self._leaves, self._local, self._source, self._paths = leaves, local, source, paths
         self._looks = {leaf.cid: looks[leaf.cid] for leaf in leaves}
-        self._paths = [str(local.path(leaf.cid)) for leaf in leaves]
 
     @property
     def size(self) -> int:
