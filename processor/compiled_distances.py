@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-PIECE = 1 << 8  # coordinates at a time: as float64, 64 rows of them stay in the second cache while all pairs are formed
+PIECE = 1 << 9  # coordinates at a time: as float64, 64 rows of them stay in the second cache while all pairs are formed
 TILE = 4  # rows by rows: 16 sums and 8 factors fit the vector registers
 
 _compile = njit(nogil=True, cache=True, error_model="numpy")

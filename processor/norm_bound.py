@@ -1,5 +1,5 @@
 """Norm bounding: before any rule, an update whose change is longer than a bound is shortened to it (Sun et al., *Can You
-Really Backdoor Federated Learning?*, 2019, §4: delta / max(1, ||delta|| / C)), in integers.
+Really Backdoor Federated Learning?*, 2019: delta / max(1, ||delta|| / C)), in integers.
 
     m = min(2^16, floor(2^16 C / ||delta||)),  change = round_half_even(delta * m / 2^16)
 
