@@ -181,6 +181,8 @@ def _fields(data: bytes, most: int) -> Iterator[tuple[int, int | bytes]]:
 
 def _read_varint(data: bytes, start: int) -> tuple[int, int]:
     """Return the number at ``start`` and the position after it."""
+    if start < len(data) and data[start] < 0x80:  # nearly all are of one byte
+        return data[start], start + 1
     value = 0
     for position, byte in enumerate(data[start : start + _MAX_VARINT_BYTES]):
         value |= (byte & 0x7F) << 7 * position
