@@ -90,7 +90,8 @@ def round_items(source: BlockSource, state: State, round_: RoundState) -> list[I
         items.append(Item("report", directory_cid(settled.report), Kind.REPORT, MAX_REPORT_BYTES, True))
         if settled.model != round_.base:
             result = directory_cid(settled.model)
-            items.append(Item("result model", result, Kind.MODEL, task.limits.model_bytes, False))
+            is_stated = task.merge.rule == "distilled"  # then no audit can make it again
+        items.append(Item("result model", result, Kind.MODEL, task.limits.model_bytes, is_stated))
     if round_.revealed is not None:
         record = Cid(RAW, Digest(round_.revealed.derived_hash))
         items.append(Item("revealed record", record, Kind.RECORD, CHUNK, False))

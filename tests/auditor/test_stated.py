@@ -12,6 +12,8 @@ from rich.console import Console
 
 from auditor.cli import STATED, _rendered, as_json
 from auditor.rederive import Audit, Verdict, audit_round
+from network.memory_store import MemoryStore
+from network.round_content import item_blocks, round_items
 from network.transfer import fetch, publish
 from protocol.committee import MAX_COMMITTEE_BYTES, decode_committee
 from protocol.errors import InvalidInput
@@ -179,6 +181,23 @@ def test_two_rounds_with_a_committee_match(tmp_path: Path, task: Any) -> None:
     assert [(one.round, one.client) for one in committee.members] == [
         (number, client) for number in (1, 2) for client in sorted(map(account, ("alice", "bob", "carol")))
     ]
+
+
+@pytest.mark.parametrize("task", [MEAN_TASK, TASK], ids=["mean", "distilled"])
+def test_an_export_holds_what_the_audit_reads(tmp_path: Path, task: Any) -> None:
+    """A stated model, which nobody can make again; and the base's committee, on which the next one rests."""
+    world = founded(tmp_path, task)
+    world.worker(student=Halving()).run(2, pause=world.live())
+    items = {item.what: item for item in round_items(world.store, world.state, world.round)}
+    assert items["result model"].audited == (task is TASK)
+    assert items["committee of the base model"].audited
+    alone = MemoryStore()
+    seen: set[Any] = set()
+    for item in items.values():
+        if item.audited:
+            alone.put_blocks(list(item_blocks(world.store, item, seen)))
+    world.store = alone
+    assert audit(world).verdict is Verdict.MATCH
 
 
 def test_the_witness_is_of_the_merge_that_the_auditor_did(tmp_path: Path) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from network.directory_store import DirectoryStore
 from network.garbage import collect_garbage
 from network.transfer import fetch, publish_file
+from organization.members import MemberModels
 from protocol.cid import directory_cid
+from protocol.committee import decode_committee
 from protocol.errors import BlockMissing, StoreUnavailable
 from protocol.events import RoundSettled
+from protocol.merge_terms import Committee
 from protocol.model import decode_model, weights_cid
 from protocol.terms import Phase
 from tests.organization.world import World
@@ -45,6 +50,26 @@ def test_old_rounds_are_let_go_and_the_last_ones_kept(tmp_path):
     assert kept >= reports | updates(world, 3) | updates(world, 4) | set(models[1:])
     assert not kept & (updates(world, 1) | {directory_cid(world.federation.terms.model)})
     assert any("let go of" in line for line in world.said)
+
+
+def test_the_heads_committee_outlives_what_the_task_promises_and_goes_with_the_head(tmp_path):
+    """Its members are needed to ask it, and to distil from it, however old they are; those that left it are let go."""
+    world = founded(tmp_path, replace(TASK, committee=Committee("majority", 2)))
+    worker = world.worker(rounds_kept=0)
+    for rounds in (1, 2, 3, 4):
+        worker.run(rounds, pause=world.live())
+        world.ledger.advance(3600)
+    world.worker(rounds_kept=0).step(4)
+    head = decode_model(fetch(world.store, world.federation.head, 1 << 20))
+    committee = decode_committee(fetch(world.store, head.committee, 1 << 20))
+    bases = [directory_cid(world.state.rounds[one].base) for one in world.federation.rounds]
+    kept = world.store.kept()
+    assert {member.round for member in committee.members} == {3, 4}
+    assert kept >= updates(world, 3) | updates(world, 4) | {bases[2], bases[3], directory_cid(head.committee)}
+    assert not kept & (updates(world, 1) | updates(world, 2) | {bases[0], bases[1]})
+    collect_garbage(world.store, grace_seconds=0)
+    models = MemberModels(world.store, model_bytes=1 << 20, update_bytes=1 << 20)
+    assert [models(member).round for member in committee.members] == [2, 2, 2, 3, 3, 3]
 
 
 def test_forever_is_forever(tmp_path):
