@@ -42,7 +42,9 @@ def load_standing(
     if not counts(task.standing):
         return {}
     federation = state.federations[round_.federation]
-    return standings(load_records(store, state, federation, task.standing, round_, watch), task.standing)
+    records = load_records(store, state, federation, task.standing, round_, watch)
+    _serve(store, [one for one in deciding(state, federation, task.standing, round_) if one.revealed])
+    return standings(records, task.standing)
 
 
 def load_records(
@@ -64,8 +66,6 @@ def load_records(
         As `load_standing`.
     """
     found = [(one, _record(store, one, watch)) for one in deciding(state, federation, terms, before)]
-    if counts(terms):
-        _serve(store, [one for one, _ in found if one.revealed])
     return [record for one, record in found if record is not None and is_record_of(record, one.round)]
 
 

@@ -25,6 +25,7 @@ from rondo.keys_cli import app as keys_app
 from rondo.merge_cli import merge
 from rondo.pins_cli import pins
 from rondo.predict_cli import predict
+from rondo.standing_cli import standing
 
 app = typer.Typer(
     name="rondo",
@@ -42,6 +43,7 @@ app.command("fetch")(fetch)
 app.command("put")(put)
 app.command("predict")(predict)
 app.command("pins")(pins)
+app.command("standing")(standing)
 app.command("export")(export)
 app.command("import")(import_)
 app.command("merge")(merge)

@@ -9,6 +9,7 @@ from typing import Any
 
 from auditor.rederive import Audit, audit_round
 from network.standing import load_records, load_standing
+from network.store import ContentStore
 from network.transfer import fetch, publish
 from processor.round import Derivation, derive_round, facts
 from protocol.cid import RAW, block_cid
@@ -39,8 +40,12 @@ LIMIT = 1 << 20
 class StandingWorld(World):
     """acme's federation, its rounds settled by acme's own worker and audited by dave's own code."""
 
-    def __init__(self, home: Path, standing: Standing, audited: bool = True, **task: Any) -> None:
+    def __init__(
+        self, home: Path, standing: Standing, audited: bool = True, store: ContentStore | None = None, **task: Any
+    ) -> None:
         super().__init__(tiny_task(publication_seconds=60, rederivation_margin_seconds=60, standing=standing, **task))
+        if store is not None:
+            self.store = store  # type: ignore[assignment]
         self.found(home, audited=audited)
 
     # --- a round ---
