@@ -16,17 +16,17 @@ from network.chain import Chain
 from network.pins import Keeper
 from network.progress import Watch, unwatched
 from network.store import ContentStore
-from network.transfer import publish
+from network.transfer import publish, publish_file
 from protocol.cid import RAW, block_cid, directory_cid
 from protocol.errors import ArtifactRefused, ContentError, RondoError, TransactionReverted
 from protocol.reference import resolve_federation
 from protocol.report import derived_hash, encode_derived
-from protocol.retention import ROUNDS_KEPT, Kind, is_open
+from protocol.retention import ATTACHED, ROUNDS_KEPT, Kind, is_open
 from protocol.state import FederationState, RoundState, State
 from protocol.task import Task
 from protocol.terms import Phase
 from protocol.types import FederationId, Hash, RoundId, hex32
-from protocol.unixfs import CHUNK, Block
+from protocol.unixfs import CHUNK, Block, directory_digest
 
 # An undecided round is tried again after 1, 2, 4 … seconds of the chain's clock, at most this many.
 LONGEST_WAIT_SECONDS = 60
@@ -136,8 +136,11 @@ class AuditorWorker:
         if audit.verdict is not Verdict.MATCH or derivation is None or derivation.model_files is None:
             return audit
         # The result is right, so the next round will start from it, whether its publisher serves it or not.
-        if not self._store.has_block(directory_cid(derivation.derived.model)):
-            publish(self._store, derivation.model_files)
+        for files in (*derivation.artifacts, derivation.model_files):
+            if not self._store.has_block(directory_cid(directory_digest(files))):
+                publish(self._store, files)
+        for file in derivation.anchors:
+            publish_file(self._store, file)
         return audit
 
     def _attested_before(self, round_: RoundState) -> Audit | None:
@@ -197,7 +200,7 @@ class AuditorWorker:
         self._over = over
         try:
             spare = self._keeper.spare(state, [self._federation])
-            self._keeper.release(pin for pin in spare if pin.kind in (Kind.MODEL, Kind.ANCHOR, Kind.RECORD))
+            self._keeper.release(pin for pin in spare if pin.kind in {Kind.MODEL, Kind.RECORD} | ATTACHED)
         except RondoError as error:
             self._say_once(f"What past rounds no longer need was not let go: {error}")
 

@@ -12,9 +12,11 @@ from rich.console import Console
 
 from auditor.cli import STATED, _rendered, as_json
 from auditor.rederive import Audit, Verdict, audit_round
+from auditor.worker import AuditorWorker
 from network.memory_store import MemoryStore
 from network.round_content import item_blocks, round_items
 from network.transfer import fetch, publish
+from protocol.cid import directory_cid
 from protocol.committee import MAX_COMMITTEE_BYTES, decode_committee
 from protocol.errors import InvalidInput
 from protocol.merge_terms import Committee, MergeRule
@@ -181,6 +183,24 @@ def test_two_rounds_with_a_committee_match(tmp_path: Path, task: Any) -> None:
     assert [(one.round, one.client) for one in committee.members] == [
         (number, client) for number in (1, 2) for client in sorted(map(account, ("alice", "bob", "carol")))
     ]
+
+
+@pytest.mark.parametrize("task", [MEAN_TASK, TASK], ids=["mean", "distilled"])
+def test_what_a_confirmed_model_names_is_served_by_who_confirmed_it(tmp_path: Path, task: Any) -> None:
+    world = founded(tmp_path / "acme", task)
+    world.worker(student=Halving()).run(1, pause=world.live())
+    head = decode_model(fetch(world.store, world.federation.head, 1 << 20))
+    assert head.committee is not None
+    del world.store.blocks[directory_cid(head.committee)]
+    world.store.release(directory_cid(head.committee))
+    said: list[str] = []
+    auditor = AuditorWorker(
+        world.chain("eve"), world.store, world.federation_id, tmp_path / "eve", attest=False, say=said.append
+    )
+    auditor.step()
+    assert len(decode_committee(fetch(world.store, head.committee, MAX_COMMITTEE_BYTES)).members) == 3
+    assert directory_cid(head.committee) in world.store.kept()
+    assert any(STATED in line for line in said) == (task is TASK)
 
 
 @pytest.mark.parametrize("task", [MEAN_TASK, TASK], ids=["mean", "distilled"])
