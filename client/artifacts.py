@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from network.past import hold, load_past, open_update
 from network.probe import probe
 from network.progress import Watch, unwatched
+from network.standing import load_standing
 from network.store import ContentStore
 from network.transfer import fetch, fetch_file
 from processor.round import derive_round, facts
@@ -70,6 +71,10 @@ class Artifacts:
             limit = task.limits.model_bytes
             data = fetch_file(self._store, parse_cid(base.anchor), limit, on_progress=on_progress)
         return decode_weights(data, base.specs)
+
+    def standing(self, round_: RoundState, state: State, task: Task, account: Address) -> int:
+        """The standing of ``account`` in ``round_``; 0 without a look where the task looks at none. Raises: ContentError."""
+        return load_standing(self._store, state, round_, task, self._watch).get(account, 0)
 
     def merged(self, round_: RoundState, account: Address, digest: Digest) -> bool:
         """Whether the head moved to a model that holds this update; where nobody can tell (any more), it counts as not.

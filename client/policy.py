@@ -100,6 +100,24 @@ def check_round(
     _check_admission(round_, federation, account)
 
 
+def check_standing(round_: RoundState, task: Task, standing: int) -> None:
+    """Refuse a round that would refuse whatever this client trains, because of its own standing: no merge, no pay.
+
+    Args:
+        standing: The account's own in ``round_``, in thousandths.
+
+    Raises:
+        RoundRefused: The task admits by standing, and this one is too low.
+    """
+    if task.standing.use == "admit" and standing < task.standing.least:
+        _refuse(
+            round_,
+            f"your standing is {standing}, the task admits {task.standing.least} and more",
+            "An update would be refused for it, and not be paid by result.",
+            "Wait: standing fades towards 0 with every round; `rondo standing` shows why it is low.",
+        )
+
+
 def admission_notice(federation: FederationState, account: Address) -> str | None:
     """What ``account`` has to do before the next launch to take part, None where it may."""
     if is_joined(federation, federation.admission_root, account):

@@ -25,6 +25,7 @@ from client.policy import (
     admission_notice,
     check_federation,
     check_round,
+    check_standing,
     pay_line,
 )
 from client.relay import Handover, RelayFailed
@@ -312,6 +313,8 @@ class ClientWorker:
         try:
             task = self._artifacts.task(federation)
             check_round(round_, federation, task, self.account, len(self._dataset), self._policy)
+            if task.standing.use == "admit":
+                check_standing(round_, task, self._artifacts.standing(round_, state, task, self.account))
             self._say_once(f"round {round_.index}: training for {pay_line(round_, federation)}")
             return self._submit(self._work(round_, task), round_)
         except NotJoined:  # the one refusal that a client can mend while the round is open: asked again, said once
