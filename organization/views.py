@@ -10,7 +10,7 @@ from organization.status import next_deadline
 from protocol.admission import AdmissionProof, proof_document
 from protocol.cid import directory_cid
 from protocol.replay import FederationState, RoundState, UpdateState
-from protocol.report import Derived, Statement, UpdateVerdict
+from protocol.report import Derived, Outcome, Statement, UpdateVerdict
 from protocol.terms import PayBasis, Phase
 from protocol.types import Hash, hex32
 
@@ -252,6 +252,7 @@ class VerdictView(View):
     examples: int
     steps: int
     weight: int
+    agreement: int
     millis: int
     credit_millis: int
     reward: Amount
@@ -267,6 +268,7 @@ class VerdictView(View):
             examples=verdict.examples,
             steps=verdict.steps,
             weight=verdict.weight,
+            agreement=verdict.agreement,
             millis=verdict.millis,
             credit_millis=verdict.credit_millis,
             reward=str(verdict.reward),
@@ -281,11 +283,15 @@ class MetricView(View):
 
 
 class ReportView(View):
-    """A settled round's report. ``metrics`` and ``software`` are said; everything else anyone recomputes."""
+    """A settled round's report. ``metrics`` and ``software`` are said; everything else anyone recomputes, the model's weights
+    only unless it is ``stated``.
+    """
 
     round: str
     model: str
     rule: str
+    outcome: Outcome
+    stated: bool
     merged: int
     saturated: int
     consolidated: bool
@@ -301,6 +307,8 @@ class ReportView(View):
             round=hex32(derived.round),
             model=str(directory_cid(derived.model)),
             rule=derived.rule,
+            outcome=derived.outcome,
+            stated=derived.stated,
             merged=derived.merged,
             saturated=derived.saturated,
             consolidated=derived.consolidated,

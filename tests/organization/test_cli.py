@@ -6,8 +6,10 @@ import ast
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -16,10 +18,11 @@ from network.memory_chain import MemoryChain
 from organization.cli import app
 from organization.session import parse_indices
 from protocol.errors import InvalidInput, SettingsError, UnknownRound
+from protocol.merge_terms import Committee, MergeRule
 from protocol.terms import Phase
 from protocol.types import hex32
 from tests.organization.world import FUNDS, TOKEN, World
-from tests.processor.factory import account
+from tests.processor.factory import account, tiny_task
 
 TERMS = [
     "--reward-per-milli=3",
@@ -38,6 +41,12 @@ TERMS = [
 def world(tmp_path, monkeypatch):
     world = World()
     world.store = DirectoryStore(tmp_path / "store")
+    configure(world, tmp_path, monkeypatch)
+    return world
+
+
+def configure(world, tmp_path, monkeypatch):
+    """Create acme's federation, and let commands find it."""
     world.found(tmp_path)
     monkeypatch.setenv("RONDO_STORE", f"dir:{tmp_path / 'store'}")
     monkeypatch.setenv("RONDO_HOME", str(tmp_path / "home"))
@@ -48,7 +57,6 @@ def world(tmp_path, monkeypatch):
         "organization.session.open_chain",
         lambda settings, with_key: world.chain() if with_key else MemoryChain(world.ledger),
     )
-    return world
 
 
 def org(*arguments):
@@ -113,6 +121,25 @@ def test_settle_refuses_unknown_rounds(world):
 def test_missing_test_data_is_refused_before_a_launch(world, tmp_path):
     with pytest.raises(InvalidInput, match=r"absent\.npz"):
         org("run", "--rounds", 1, "--test-data", tmp_path / "absent.npz", *TERMS)
+    assert not world.federation.rounds
+
+
+def test_public_data_are_refused_before_a_launch(world, tmp_path):
+    np.savez(tmp_path / "labels.npz", y=np.zeros(3, int))
+    for path in ("absent.npz", "labels.npz"):
+        for command in (["run", "--rounds", 1, *TERMS], ["settle"]):
+            with pytest.raises(InvalidInput, match=path):
+                org(*command, "--public-data", tmp_path / path)
+    assert not world.federation.rounds
+
+
+def test_a_task_that_distils_is_not_launched_without_public_data(tmp_path, monkeypatch):
+    task = tiny_task(publication_seconds=60, rederivation_margin_seconds=60, committee=Committee("soft", 1))
+    world = World(replace(task, merge=MergeRule("distilled")))
+    world.store = DirectoryStore(tmp_path / "store")
+    configure(world, tmp_path, monkeypatch)
+    with pytest.raises(InvalidInput, match="--public-data"):
+        org("run", "--rounds", 1, *TERMS)
     assert not world.federation.rounds
 
 

@@ -183,6 +183,7 @@ def test_a_settled_round_and_its_report(service, world):
     assert [(one["auditor"], one["agrees"]) for one in listed["attestations"]] == [(account("dave"), True)]
     report = service.get(f"/rounds/{hex32(world.round.id)}/report").json()
     assert report["merged"] == 2 and [one["verdict"] for one in report["updates"]] == ["accepted", "accepted"]
+    assert (report["outcome"], report["stated"]) == ("merged", False)
     assert report["metrics"] == {"accuracy": {"correct": 7, "total": 10}}
     assert report["rewards_total"] == listed["settlement"]["rewards_total"]
 
