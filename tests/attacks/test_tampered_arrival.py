@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from network import arrival
+from network import leaf_verifier
 from network.arrival import open_artifact
 from network.directory_store import DirectoryStore
 from network.hashed_files import Hashed, hash_files
@@ -87,7 +87,7 @@ def test_changed_between_hashing_and_the_end_of_opening(store: DirectoryStore, m
         in_place(store)
         return found
 
-    monkeypatch.setattr(arrival, "hash_files", then_tampered)
+    monkeypatch.setattr(leaf_verifier, "hash_files", then_tampered)
     update = open_artifact(store, publish(store, {NAME: b"".join(LEAVES)}), LIMIT)[NAME]
     with pytest.raises(BlockCorrupt):
         update.read(0, 5 * CHUNK)

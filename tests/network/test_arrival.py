@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from network import arrival
-from network.arrival import open_artifact, open_file
+from network import arrival, leaf_verifier
+from network.arrival import open_artifact, open_artifacts, open_file
 from network.directory_store import DirectoryStore
 from network.hashed_files import Hashed, hash_files
 from network.layered_store import LayeredStore
@@ -27,7 +27,7 @@ from protocol import unixfs
 from protocol.artifact import load_directory
 from protocol.cid import DAG_PB, RAW, Cid, block_cid, directory_cid
 from protocol.content import Content, Held
-from protocol.dag_pb import Kind, Node, encode_node
+from protocol.dag_pb import Kind, Node, PbLink, encode_node
 from protocol.errors import (
     BlockCorrupt,
     BlockMissing,
@@ -74,7 +74,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.extend(Path(path).name for path in paths)
         return hash_files(paths, size)
 
-    monkeypatch.setattr(arrival, "hash_files", noting)
+    monkeypatch.setattr(leaf_verifier, "hash_files", noting)
     return names
 
 
@@ -165,6 +165,83 @@ def test_where_the_disk_is_full_the_files_are_held(local: DirectoryStore, monkey
     store = LayeredStore([local, source])
     assert open_artifact(store, digest, SIZE) == {name: Held(data) for name, data in FILES.items()}
     assert open_file(store, cid, SIZE) == Held(FILES["delta.safetensors"])
+
+
+# Several at once
+
+SEVERAL = [{**FILES, "update.json": b"%d" % number, "noise": content(19 * CHUNK, 100 + number)} for number in range(3)]
+
+
+def test_several_are_what_each_is(local: DirectoryStore) -> None:
+    source = MemoryStore()
+    digests = [publish(source, files) for files in SEVERAL]
+    publish(local, SEVERAL[1])
+    for store in (LayeredStore([local, source]), local, source):
+        assert list(map(bytes_of, open_artifacts(store, digests, NO_LIMIT))) == SEVERAL
+    assert open_artifacts(local, [], NO_LIMIT) == []
+    assert bytes_of(open_artifacts(local, digests[:1] * 2, NO_LIMIT)[1]) == SEVERAL[0]
+
+
+def test_leaves_of_several_are_hashed_side_by_side_and_once(
+    local: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups: list[list[str]] = []
+    digests = [publish(local, files) for files in SEVERAL]
+
+    def noting(paths: Sequence[str], size: int) -> list[Hashed | None]:
+        groups.append([Path(path).name for path in paths] if size == CHUNK else [])
+        return hash_files(paths, size)
+
+    monkeypatch.setattr(leaf_verifier, "hash_files", noting)
+    open_artifacts(local, digests, NO_LIMIT)
+    assert sorted(map(len, groups), reverse=True)[:6] == [16, 16, 16, 16, 13, 0]  # 20 that all share, and 19 of each
+    assert len({name for group in groups for name in group}) == 77
+
+
+def test_several_are_refused_where_one_is(local: DirectoryStore) -> None:
+    digests = [publish(local, files) for files in SEVERAL]
+    with pytest.raises(TooLarge):
+        open_artifacts(local, digests, sum(map(len, SEVERAL[0].values())) - 1)
+    leaf = leaves_of(local, digests[2], "noise")[-1]
+    damage(local, leaf)
+    with pytest.raises(BlockCorrupt, match=str(leaf)):
+        open_artifacts(local, digests, NO_LIMIT)
+    local.path(leaf).unlink()
+    with pytest.raises(BlockMissing, match=str(leaf)):
+        open_artifacts(local, digests, NO_LIMIT)
+    node = encode_node(Node(Kind.DIRECTORY, (PbLink(publish_file(local, b"{}"), "update.json", 3),)))
+    local.put_block(Block(block_cid(DAG_PB, node), node))
+    with pytest.raises(NotCanonical):
+        open_artifacts(local, [digests[0], block_cid(DAG_PB, node).digest], NO_LIMIT)
+
+
+def test_several_are_held_where_the_disk_is_full(local: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = MemoryStore()
+    digests = [publish(source, files) for files in SEVERAL[:2]]
+    publish(local, SEVERAL[1])
+
+    def full(blocks: Sequence[Block]) -> None:
+        raise StoreUnavailable("The disk is full.")
+
+    monkeypatch.setattr(local, "put_blocks", full)
+    opened = open_artifacts(LayeredStore([local, source]), digests, NO_LIMIT)
+    assert [type(files["noise"]) for files in opened] == [Held, LeafContent]
+    assert list(map(bytes_of, opened)) == SEVERAL[:2]
+
+
+def test_progress_of_several_is_told_up_to_the_end(local: DirectoryStore) -> None:
+    source, told = MemoryStore(), list[tuple[int, int]]()
+    digests = [publish(source, files) for files in SEVERAL]
+    publish(local, SEVERAL[1])
+    size = sum(len(data) for files in SEVERAL for data in files.values())
+    store = LayeredStore([local, source])
+    open_artifacts(store, digests, NO_LIMIT, on_progress=lambda done, total: told.append((done, total)))
+    assert told == sorted(told) and told[-1] == (size, size)
+
+
+def test_somebody_must_hash(local: DirectoryStore) -> None:
+    with pytest.raises(ValueError, match="hash nothing"):
+        open_artifact(local, publish(local, FILES), NO_LIMIT, workers=0)
 
 
 # How often, how much at once
@@ -356,7 +433,7 @@ def test_a_disk_that_fails_is_said(local: DirectoryStore, monkeypatch: pytest.Mo
     def failing(paths: Sequence[str], size: int) -> list[Hashed | None]:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(arrival, "hash_files", failing)
+    monkeypatch.setattr(leaf_verifier, "hash_files", failing)
     with pytest.raises(StoreUnavailable, match="Input/output error"):
         open_artifact(local, digest, SIZE)
 
@@ -378,7 +455,7 @@ def test_time_over_is_said_where_the_disk_hangs(local: DirectoryStore, monkeypat
         end.wait()
         return hash_files(paths, size)
 
-    monkeypatch.setattr(arrival, "hash_files", hanging)
+    monkeypatch.setattr(leaf_verifier, "hash_files", hanging)
     with pytest.raises(StoreUnavailable, match=r"not verified within 0\.2 seconds"):
         open_artifact(local, digest, SIZE, seconds=0.2)
     end.set()
