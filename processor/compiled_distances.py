@@ -1,4 +1,4 @@
-"""The loop of `processor.distances`, compiled: the same integers as there. See `processor.compiled`.
+"""The loops of `processor.distances`, compiled: the same integers as there. See `processor.compiled`.
 
 Floats may be reordered and fused here, and nowhere else, because every intermediate is an integer that float64 holds
 (processor.distances.exact_width).
@@ -10,15 +10,26 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-PIECE = 1 << 9  # coordinates at a time: as float64, 64 rows of them stay in the second cache while all pairs are formed
+from processor import compiled_products
+
+# Coordinates at a time, within what is exact for every dtype (processor.distances.exact_width): as float64, 64 rows of them
+# stay in the second cache while all pairs are formed.
+PIECE = 1 << 9
 TILE = 4  # rows by rows: 16 sums and 8 factors fit the vector registers
 
 _compile = njit(nogil=True, cache=True, error_model="numpy")
 _compile_exact_sums = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 
 
+def products(rows: NDArray[np.signedinteger]) -> NDArray[np.int64]:
+    """Return rows @ rows.T, int64; ``rows`` as of `processor.distances.products`."""
+    if rows.itemsize <= 2 and compiled_products.is_usable():
+        return compiled_products.products(rows)
+    return np.asarray(float_products(rows, PIECE))
+
+
 @_compile
-def products(rows: NDArray[np.signedinteger], piece: int) -> NDArray[np.int64]:
+def float_products(rows: NDArray[np.signedinteger], piece: int) -> NDArray[np.int64]:
     """Return rows @ rows.T, int64, adding up ``piece`` coordinates at a time in float64."""
     members, size = rows.shape
     tiles = (members + TILE - 1) // TILE

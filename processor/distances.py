@@ -72,10 +72,10 @@ def products(rows: NDArray[np.signedinteger]) -> NDArray[np.int64]:
     Args:
         rows: (members, coordinates) of int8, int16, or int32 below 2^22 in magnitude; at most `MOST_COORDINATES` wide.
     """
-    width = exact_width(rows)
     fast = _compiled() if rows.size >= COMPILED_FROM else None
     if fast is not None:
-        return np.asarray(fast.products(rows, min(width, fast.PIECE)))
+        return np.asarray(fast.products(rows))
+    width = exact_width(rows)
     total = np.zeros((len(rows), len(rows)), np.int64)
     for start in range(0, rows.shape[1], width):
         piece = rows[:, start : start + width].astype(np.float64)

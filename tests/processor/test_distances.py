@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba.core import config
 from numpy.typing import NDArray
 
-from processor import compiled_distances, distances
+from processor import compiled_distances, compiled_products, distances
 from processor.blocks import Block, Span
 from processor.distances import MOST_COORDINATES, gram, products, squared_distances, squared_norms
 from processor.krum import MultiKrum
@@ -35,10 +37,25 @@ def whole_numbers(rows: NDArray[Any]) -> list[list[int]]:
     return [[sum(a * b for a, b in zip(one, other, strict=True)) for other in lists] for one in lists]
 
 
-@pytest.fixture(params=["numpy", "compiled"])
-def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(distances, "COMPILED_FROM", 0 if request.param == "compiled" else 1 << 62)
-    return str(request.param)
+PATHS = ["numpy", "floats", "pairs"]
+
+
+@contextmanager
+def by(way: str) -> Iterator[None]:
+    """Multiply in one of three ways, whatever the size: numpy's floats, compiled floats, and pairs of 16 bits."""
+    if way == "pairs" and not compiled_products.is_usable():
+        pytest.skip("this processor multiplies no 512 bits of pairs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distances, "COMPILED_FROM", 1 << 62 if way == "numpy" else 0)
+        if way == "floats":
+            patch.setattr(compiled_products, "is_usable", lambda: False)
+        yield
+
+
+@pytest.fixture(params=PATHS)
+def path(request: pytest.FixtureRequest) -> Iterator[str]:
+    with by(request.param):
+        yield request.param
 
 
 # --- bounds ---
@@ -87,10 +104,9 @@ def test_products_are_exact(data: st.DataObject, dtype: str, members: int, size:
     if data.draw(st.booleans()):
         rows[members // 2] = rows[0]  # duplicates
     expected = whole_numbers(rows)
-    for compiled_from in (0, 1 << 62):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(distances, "COMPILED_FROM", compiled_from)
-            assert products(rows).tolist() == expected
+    for way in PATHS if compiled_products.is_usable() else PATHS[:2]:
+        with by(way):
+            assert products(rows).tolist() == expected, way
 
 
 def test_grids_and_shifts_are_real_units() -> None:
@@ -117,6 +133,22 @@ def test_it_does_not_matter_how_blocks_are_cut(path: str) -> None:
     for width in (1, 7, 299, 1024):
         cut = [Block(span(width), rows[:, at : at + width], shifts) for at in range(0, 3000, width)]
         assert (sum(map(gram, cut[1:]), gram(cut[0])) == whole).all(), path
+
+
+def test_pairs_in_registers_of_many_pieces(path: str) -> None:
+    """More coordinates than a piece of any path, and no multiple of a register; each row of one sign, so that sums grow."""
+    rows = np.random.default_rng(4).integers(32_000, 32_768, (5, 9001)).astype(np.int16)
+    rows[1::2] *= -1
+
+    wide = rows.astype(np.int64)
+    assert (products(rows) == wide @ wide.T).all(), path
+
+
+@pytest.mark.parametrize("setting", ["CPU_NAME", "CPU_FEATURES"])
+def test_no_instruction_is_taken_for_granted(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, setting, "generic")
+
+    assert not compiled_products.is_usable()
 
 
 def test_compiled_code_is_there_and_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
