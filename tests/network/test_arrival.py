@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import random
 import threading
 import tracemalloc
@@ -39,7 +38,7 @@ from protocol.errors import (
 )
 from protocol.sha256_lanes import MOST_LANES, description
 from protocol.types import Digest
-from protocol.unixfs import CHUNK, Block, Root, file_leaves, import_directory, import_file
+from protocol.unixfs import CHUNK, Block, file_leaves, import_directory
 from tests.network.counting import HOURS, CountingSource
 from tests.network.test_transfer import file_of_two_levels
 
@@ -459,14 +458,3 @@ def test_time_over_is_said_where_the_disk_hangs(local: DirectoryStore, monkeypat
     with pytest.raises(StoreUnavailable, match=r"not verified within 0\.2 seconds"):
         open_artifact(local, digest, SIZE, seconds=0.2)
     end.set()
-
-
-def test_sizes_of_leaves_are_enough_to_make_the_nodes_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unixfs, "CHUNK", 4)
-    monkeypatch.setattr(unixfs, "WIDTH", 3)
-    for size in range(150):
-        blocks: dict[Cid, bytes] = {}
-        root: Root = import_file(
-            io.BytesIO(content(size)), lambda block, into=blocks: into.update({block.cid: block.data})
-        )
-        assert unixfs.root_of_leaves(file_leaves(root.cid, blocks.__getitem__, NO_LIMIT)) == root

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from protocol.artifact import load_directory
+from protocol.artifact import check_leaves, load_directory
 from protocol.cid import DAG_PB, RAW, Cid, block_cid
 from protocol.dag_pb import Kind, Node, PbLink, encode_node
 from protocol.errors import BlockCorrupt, BlockMissing, InvalidInput, NotCanonical, TooLarge
 from protocol.types import Digest
-from protocol.unixfs import CHUNK, Block, import_directory
+from protocol.unixfs import CHUNK, Block, Leaf, file_leaves, import_directory, list_directory
 
 FILES = {"update.json": b"{}", "delta.safetensors": bytes(range(256)) * 4097}
 SIZE = sum(map(len, FILES.values()))
@@ -91,3 +91,17 @@ def test_loads_what_was_imported(blocks: Blocks, digest: Digest) -> None:
 def test_loads_the_empty_directory(blocks: Blocks) -> None:
     digest = import_directory({}, blocks.emit).cid.digest
     assert load_directory(digest, blocks.get_block, 0) == {}
+
+
+def test_leaves_stand_for_the_content(blocks: Blocks) -> None:
+    digest = import_directory(FILES, blocks.emit).cid.digest
+    links = list_directory(Cid(DAG_PB, digest), blocks.get_block, SIZE)
+    files = {name: list(file_leaves(link.cid, blocks.get_block, SIZE)) for name, link in links.items()}
+    check_leaves(digest, files)
+    check_leaves(digest, dict(reversed(files.items())))
+    first, last = files["delta.safetensors"]
+    for wrong in ([first], [last, first], [first, Leaf(last.cid, last.offset, last.size - 1)], [first, last, last]):
+        with pytest.raises(NotCanonical, match="imported again have another digest"):
+            check_leaves(digest, {**files, "delta.safetensors": wrong})
+    with pytest.raises(NotCanonical):
+        check_leaves(digest, {"delta.safetensors": [first, last]})

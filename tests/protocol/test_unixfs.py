@@ -286,6 +286,22 @@ def test_memory_does_not_grow_with_the_file(lanes: bool, monkeypatch: pytest.Mon
     assert peak(40 * CHUNK) < (few + 1) * CHUNK
 
 
+def test_cids_and_sizes_of_leaves_are_enough_to_make_the_nodes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unixfs, "CHUNK", 4)
+    monkeypatch.setattr(unixfs, "WIDTH", 3)
+    roots: dict[str, Root] = {}
+    files = {f"{size:03}": bytes(range(size)) for size in (*range(45), 107, 108, 109, 110)}
+    for name, data in files.items():
+        blocks = Blocks()
+        root = import_file(io.BytesIO(data), blocks.emit)
+        assert unixfs.root_of_leaves(file_leaves(root.cid, blocks.get, len(data))) == root
+        roots[name] = root
+    monkeypatch.setattr(unixfs, "MAX_ENTRIES", len(files))
+    assert unixfs.directory_of_roots(dict(reversed(roots.items())), Blocks().emit) == import_directory(
+        files, Blocks().emit
+    )
+
+
 def test_digest_is_the_roots() -> None:
     files = {"a": b"alice", "b": b"bob"}
     digest: Digest = directory_digest(files)
