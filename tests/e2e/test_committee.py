@@ -36,7 +36,7 @@ from protocol.merge_terms import Committee, MergeRule
 from protocol.model import Model, decode_model, encode_model
 from protocol.task import Task, load_task_toml
 from protocol.terms import Phase
-from protocol.types import Digest
+from protocol.types import Digest, hex32
 from protocol.unixfs import directory_digest
 from rondo.cli import app
 from rondo.demo_data import write_digits
@@ -109,10 +109,22 @@ def mean(tmp_path_factory: pytest.TempPathFactory) -> Digits:
 
 @pytest.fixture(scope="module")
 def distilled(tmp_path_factory: pytest.TempPathFactory) -> Digits:
+    """Two rounds by `rondo org run --public-data`, and its progress in ``said``."""
     world = Digits(tmp_path_factory.mktemp("distilled"), "distilled")
-    return world.play(
-        student=Distiller(load_examples(world.home / "public.npz", "--public-data"), say=world.said.append)
-    )
+    live, terms = world.live(), world.terms
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("organization.session.open_chain", lambda settings, with_key: world.chain())
+        patch.setattr("organization.session.stop_on_signal", lambda: lambda: False)
+        patch.setattr("time.sleep", lambda seconds: live())
+        settings = {"STORE": f"dir:{world.home / 'store'}", "FEDERATION": hex32(world.federation_id)}
+        for name, value in {**settings, "HOME": str(world.home), "POLL_SECONDS": "0.001"}.items():
+            patch.setenv(f"RONDO_{name}", value)
+        words = [f"--{name.replace('_', '-')}={getattr(terms, name)}" for name in type(terms).__slots__[:-1]]
+        command = ["org", "run", "--rounds=2", f"--public-data={world.home / 'public.npz'}", *words, "--json"]
+        done = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert [one["phase"] for one in json.loads(done.stdout)["rounds"]] == ["final", "final"]
+    world.said.extend(done.stderr.splitlines())
+    return world
 
 
 def committee_of(world: Digits) -> tuple[Digest, CommitteeManifest]:
@@ -222,6 +234,7 @@ def test_examples_without_labels_have_no_accuracy(mean: Digits) -> None:
 
 def test_distilled_rounds_match_with_the_flag(distilled: Digits) -> None:
     assert distilled.verdicts() == [(Verdict.MATCH, True)] * 2
+    assert any("settled, 3 of 3 updates merged" in line for line in distilled.said)
     assert not [line for line in distilled.said if "not distilled" in line or "does not teach" in line]
 
 
