@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
@@ -22,6 +23,7 @@ Result = TypeVar("Result")
 LOCAL = "local"  # the address of a cluster that is started for one merge, on this machine
 RETRIES = 5  # of a batch whose worker was lost or whose store did not answer
 MOST_BATCH = 64  # pieces that one worker takes at once
+ANSWER_SECONDS = 5.0
 _AHEAD = 2  # batches under way for each processor of the cluster
 _SETTINGS = {  # before Ray is imported: it tells nobody that it runs here, and leaves what it does not know alone
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -133,6 +135,7 @@ def _connect(address: str, workers: int | None) -> Any:
         import ray
     except ImportError as error:
         raise ClusterUnavailable("Ray is not installed.", "--ray needs it.", "pip install rondo-fl[ray]") from error
+    _require_answer(address)
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     try:
         if address == LOCAL:
@@ -140,9 +143,22 @@ def _connect(address: str, workers: int | None) -> Any:
         else:
             ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        raise ClusterUnavailable(
-            f"There is no Ray cluster at {address}.",
-            f"{error}",
-            "Give --ray the address that `ray start` said, or local.",
-        ) from error
+        raise _no_cluster(address, error) from error
     return ray
+
+
+def _require_answer(address: str) -> None:
+    """Refuse an address where nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "://" in address:
+        return  # a name that Ray understands
+    try:
+        socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
+    except OSError as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> ClusterUnavailable:
+    return ClusterUnavailable(
+        f"There is no Ray cluster at {address}.", f"{error}.", "Give --ray the address that `ray start` said, or local."
+    )
