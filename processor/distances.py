@@ -3,8 +3,8 @@
 G_ij = <delta_i, delta_j>, and ||delta_i - delta_j||^2 = G_ii + G_jj - 2 G_ij. Computed so in float32 the formula cancels
 catastrophically where updates lie close together; here nothing is rounded, so nothing can cancel.
 
-The unit of a length is 2^MIN_EXPONENT, the finest grid there is, so tensors on different grids add up: a product of steps of
-the grid E counts 4^(E - MIN_EXPONENT). Across blocks these are Python integers of any size.
+Sums over tensors on different grids are put together in squared steps of the finest grid there is, 4^MIN_EXPONENT, as Python
+integers of any size.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Squares = list[list[int]]  # squared distances: of update i to update j
 
 
 def gram(block: Block) -> Measured:
-    """Return the Gram matrix of the changes in ``block``, in units of 4^MIN_EXPONENT: (members, members), Python integers.
+    """Return the Gram matrix of the changes in ``block``: (members, members).
 
     Args:
         block: Of at most `MOST_COORDINATES` coordinates.
@@ -38,14 +38,14 @@ def gram(block: Block) -> Measured:
     # In grid steps every |change| is below 2^22 (Block), so |G_ij| < 2^18 * 2^44 = 2^62 fits int64 after the shifts too.
     shifts = np.array(block.shifts, np.int64)
     steps = products(block.rows) << (shifts[:, None] + shifts[None, :])
-    return _in_finest_steps(steps, block.span.grid, MIN_EXPONENT)
+    return Measured.of(steps, block.span.grid)
 
 
-def squared_norms(block: Block, finest: int) -> Measured:
-    """Return each member's sum of squares in ``block``, in units of 4^finest: (members,), Python integers.
+def squared_norms(block: Block) -> Measured:
+    """Return each member's sum of squares in ``block``: (members,).
 
     Args:
-        block: As of `gram`. finest: At most the grid of any block.
+        block: As of `gram`.
 
     Raises:
         ArithmeticRefused: As of `gram`.
@@ -56,13 +56,14 @@ def squared_norms(block: Block, finest: int) -> Measured:
     for start in range(0, block.rows.shape[1], width):
         piece = block.rows[:, start : start + width].astype(np.float64)
         total += np.einsum("kc,kc->k", piece, piece).astype(np.int64)
-    return _in_finest_steps(total << (2 * np.array(block.shifts, np.int64)), block.span.grid, finest)
+    return Measured.of(total << (2 * np.array(block.shifts, np.int64)), block.span.grid)
 
 
 def squared_distances(grams: Measured) -> Squares:
-    """Return ||delta_i - delta_j||^2 for all i and j, from the sum of all blocks' `gram`; 0 on the diagonal."""
-    own = grams.diagonal()
-    distances: Squares = (own[:, None] + own[None, :] - 2 * grams).tolist()
+    """Return ||delta_i - delta_j||^2 for all i and j, in units of 4^MIN_EXPONENT, from the sum of all blocks' `gram`."""
+    inner = grams.total(MIN_EXPONENT)
+    own = inner.diagonal()
+    distances: Squares = (own[:, None] + own[None, :] - 2 * inner).tolist()
     return distances
 
 
@@ -100,10 +101,6 @@ def _require_narrow(block: Block) -> None:
             f"Their sums stay below 2^63 for up to {MOST_COORDINATES} coordinates.",
             "Cut the span into narrower blocks.",
         )
-
-
-def _in_finest_steps(values: NDArray[np.int64], grid: int, finest: int) -> Measured:
-    return np.asarray(values.astype(object) * (1 << 2 * (grid - finest)), dtype=object)
 
 
 @cache

@@ -93,7 +93,7 @@ def plan_merge(task: Task, base: Model, members: Sequence[Member], run: Run = se
     trainable = trainable_specs(base.specs)
     factors = None
     if task.merge.bound != "none":
-        norms = _measure(norm_bound.Norms(min(spec.grid for spec in trainable)), ordered, base, reader(ordered), run)
+        norms = _measure(norm_bound.Norms(), ordered, base, reader(ordered), run)
         factors = norm_bound.factors(task.merge, norms, min(spec.grid for spec in trainable))
     tables = rescaling(ordered, spans(trainable), run) if rule.reads_importance else None
     measured = _measure(rule, ordered, base, reader(ordered, factors, tables), run) if rule.measures else None
@@ -147,7 +147,7 @@ def reader(members: Sequence[Member], factors: tuple[int, ...] | None = None, ta
 
 
 def _measure(rule: Rule | norm_bound.Norms, members: Sequence[Member], base: Model, read: Reader, run: Run) -> Measured:
-    """Sum the measures of all trainable blocks: Python integers, so that no order and no size matters."""
+    """Sum the measures of all trainable blocks, exactly, so that no order and no size matters."""
     pieces = [part for span in spans(trainable_specs(base.specs)) for part in span.cut(_width(members))]
     total: Measured | None = None
     for measured in run(lambda span: rule.measure(read(span)), pieces):

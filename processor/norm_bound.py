@@ -28,17 +28,11 @@ WHOLE = 1 << FACTOR_BITS
 
 @dataclass(frozen=True, slots=True)
 class Norms:
-    """Measures every member's squared norm over all trainable coordinates, in steps of the finest grid.
-
-    Args:
-        finest: The smallest E of all trainable tensors.
-    """
-
-    finest: int
+    """Measures every member's squared norm over all trainable coordinates."""
 
     def measure(self, block: Block) -> Measured:
-        """Return each member's sum of squares, times 4^(E - finest)."""
-        return squared_norms(block, self.finest)
+        """Return each member's sum of squares."""
+        return squared_norms(block)
 
 
 def factors(terms: MergeRule, norms: Measured, finest: int) -> tuple[int, ...]:
@@ -49,10 +43,10 @@ def factors(terms: MergeRule, norms: Measured, finest: int) -> tuple[int, ...]:
 
     Args:
         terms: Whose ``bound`` is "fixed" or "median".
-        norms: Each member's squared norm S in units of 4^finest, at least one.
+        norms: Each member's squared norm S, at least one.
         finest: The smallest E of all trainable tensors: ``bound_norm`` is in the weights' units, C in steps of 2^finest.
     """
-    squares: list[int] = norms.tolist()
+    squares: list[int] = norms.total(finest).tolist()
     if terms.bound == "median":
         bound = Fraction(sorted(squares)[(len(squares) - 1) // 2])
     else:

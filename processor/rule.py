@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -18,7 +19,39 @@ from processor.merge import Part
 from processor.updates import Accepted
 from protocol.errors import TooFewUpdates
 
-Measured = NDArray[np.object_]  # Python integers, of a shape that the rule chooses; blocks' measures are added
+LIMB = 32  # bits
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Sums of squares over coordinates on several grids, exactly; blocks' measures are added, in any order.
+
+    Args:
+        limbs: By E of the grid, (2, ...) int64 of a shape that the rule chooses: limbs[0] + limbs[1] * 2^32, in 4^E. One
+            block's limbs are at most 2^32 in magnitude, so 2^31 blocks add up to less than 2^63.
+    """
+
+    limbs: Mapping[int, NDArray[np.int64]]
+
+    @classmethod
+    def of(cls, values: NDArray[np.int64], grid: int) -> Measured:
+        """Return one block's measure: ``values`` in squared steps of ``grid``."""
+        return cls({grid: np.stack([values & ((1 << LIMB) - 1), values >> LIMB])})
+
+    def __add__(self, other: Measured) -> Measured:
+        """Return the measure of both."""
+        both = dict(self.limbs)
+        for grid, limbs in other.limbs.items():
+            both[grid] = both[grid] + limbs if grid in both else limbs
+        return Measured(both)
+
+    def total(self, finest: int) -> NDArray[np.object_]:
+        """Return the sum in squared steps of 2^finest, at most the smallest grid: Python integers of any size."""
+        parts = [
+            (limbs[0].astype(object) + (limbs[1].astype(object) << LIMB)) * (1 << 2 * (grid - finest))
+            for grid, limbs in self.limbs.items()
+        ]
+        return np.asarray(sum(parts[1:], parts[0]), dtype=object)
 
 
 class Plan(Protocol):
@@ -48,7 +81,7 @@ class Rule(Protocol):
         ...
 
     def measure(self, block: Block) -> Measured:
-        """Return what the plan needs to know of ``block``, as integers; the sum over all blocks reaches ``plan``."""
+        """Return what the plan needs to know of ``block``; the sum over all blocks reaches ``plan``."""
         ...
 
     def plan(self, accepted: Sequence[Accepted], measured: Measured | None) -> Plan:

@@ -12,23 +12,30 @@ from hypothesis import strategies as st
 
 from processor.bulyan import Bulyan, nearest_sum, repeated_krum
 from processor.distances import squared_distances
+from processor.rule import Measured
 from processor.rules import rule_of
 from protocol.errors import TooFewUpdates
+from protocol.grid import MIN_EXPONENT
 from tests.processor import reference_robust
 from tests.processor.factory import account
 from tests.processor.robust_rounds import accepted, clients, merge, moved, real_change, ring_of, taken, trainable
 
 
+def line(*positions: int) -> Measured:
+    """The Gram matrix of updates at these places of a line."""
+    return Measured.of(np.array([[a * b for b in positions] for a in positions]), MIN_EXPONENT)
+
+
 def apart(*positions: int) -> list[list[int]]:
-    """Squared distances of updates at these places of a line."""
-    return squared_distances(np.array([[a * b for b in positions] for a in positions], dtype=object))
+    """Their squared distances."""
+    return squared_distances(line(*positions))
 
 
 def test_too_few_are_refused_by_name() -> None:
     with pytest.raises(TooFewUpdates, match="at least 7"):
-        Bulyan(1).plan(accepted(6), np.zeros((6, 6), object))
+        Bulyan(1).plan(accepted(6), line(*range(6)))
     with pytest.raises(TooFewUpdates, match="at least 3"):
-        Bulyan(0).plan(accepted(2), np.zeros((2, 2), object))
+        Bulyan(0).plan(accepted(2), line(1, 2))
 
 
 def test_krum_again_and_again_leaves_the_far_ones() -> None:
@@ -73,8 +80,7 @@ def test_int16_extremes_do_not_wrap() -> None:
 
 
 def test_the_selected_count_once() -> None:
-    measured = np.array([[a * b for b in range(7)] for a in range(7)], dtype=object)
-    plan = Bulyan(1).plan(accepted(7), measured)
+    plan = Bulyan(1).plan(accepted(7), line(*range(7)))
 
     assert (sorted(plan.weights), plan.keep) == ([0, 0, 1, 1, 1, 1, 1], 3)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from processor import compiled_distances, compiled_products, distances
 from processor.blocks import Block, Span
 from processor.distances import MOST_COORDINATES, gram, products, squared_distances, squared_norms
 from processor.krum import MultiKrum
+from processor.rule import Measured
 from protocol.errors import ArithmeticRefused
 from protocol.grid import MIN_EXPONENT
 from protocol.specs import TensorClass
@@ -63,7 +66,7 @@ def path(request: pytest.FixtureRequest) -> Iterator[str]:
 
 def test_blocks_that_are_too_wide_are_refused() -> None:
     wide = np.zeros((2, MOST_COORDINATES + 1), np.int8)
-    for measure in (gram, lambda block: squared_norms(block, -20)):
+    for measure in (gram, squared_norms):
         with pytest.raises(ArithmeticRefused):
             measure(Block(span(wide.shape[1]), wide, (0, 0)))
 
@@ -77,8 +80,8 @@ def test_the_largest_values_in_the_widest_block_are_exact(path: str, dtype: str,
     rows[1] = sign * top
     shifts = {"int8": (15, 15), "int16": (7, 7), "int32": (0, 0)}[dtype]
 
-    found = gram(Block(span(MOST_COORDINATES, MIN_EXPONENT), rows, shifts))
-    norms = squared_norms(Block(span(MOST_COORDINATES, MIN_EXPONENT), rows, shifts), MIN_EXPONENT)
+    found = gram(Block(span(MOST_COORDINATES), rows, shifts)).total(-20)
+    norms = squared_norms(Block(span(MOST_COORDINATES), rows, shifts)).total(-20)
 
     square = MOST_COORDINATES * (top << shifts[0]) ** 2
     assert found.tolist() == [[square, sign * square], [sign * square, square]], path
@@ -119,7 +122,7 @@ def test_grids_and_shifts_are_real_units() -> None:
         for real, row, shift in zip(reals, rows.tolist(), shifts, strict=True):
             real.extend(q * Fraction(2) ** (grid + shift) for q in row)
 
-    found = squared_distances(sum(map(gram, blocks[1:]), gram(blocks[0])))
+    found = squared_distances(reduce(add, map(gram, blocks)))
 
     unit = Fraction(4) ** MIN_EXPONENT
     assert found == [[squared_distance(a, b) / unit for b in reals] for a in reals]
@@ -128,11 +131,11 @@ def test_grids_and_shifts_are_real_units() -> None:
 def test_it_does_not_matter_how_blocks_are_cut(path: str) -> None:
     rows = np.random.default_rng(1).integers(-32_767, 32_768, (5, 3000)).astype(np.int16)
     shifts = (0, 1, 2, 7, 0)
-    whole = gram(Block(span(3000), rows, shifts))
+    whole = gram(Block(span(3000), rows, shifts)).total(-20)
 
     for width in (1, 7, 299, 1024):
         cut = [Block(span(width), rows[:, at : at + width], shifts) for at in range(0, 3000, width)]
-        assert (sum(map(gram, cut[1:]), gram(cut[0])) == whole).all(), path
+        assert (reduce(add, map(gram, cut)).total(-20) == whole).all(), path
 
 
 def test_pairs_in_registers_of_many_pieces(path: str) -> None:
@@ -158,6 +161,17 @@ def test_compiled_code_is_there_and_not_needed(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(distances, "_compiled", lambda: None)
 
     assert (products(rows) == fast).all()
+
+
+def test_limbs_hold_what_int64_does_not() -> None:
+    """Thousands of blocks of the largest measures there can be, negative ones too."""
+    most = np.array([(1 << 62) - 1, -(1 << 62), -1, (1 << 32) - 1, 0])
+    block = Measured.of(most, 3)
+
+    assert reduce(add, [block] * 5000).total(1).tolist() == [5000 * 16 * value for value in most.tolist()]
+    assert (block + Measured.of(most, -100)).total(-126).tolist() == [
+        (value << 2 * 129) + (value << 2 * 26) for value in most.tolist()
+    ]
 
 
 # --- what float32 makes of it ---

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import permutations
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.krum import Krum, MultiKrum, score
+from processor.rule import Measured
 from processor.rules import rule_of
 from protocol.errors import ArithmeticRefused, TooFewUpdates
 from protocol.task import check_bounds
@@ -29,12 +29,10 @@ from tests.processor.robust_rounds import (
     trainable,
 )
 
-Grams = np.ndarray[Any, Any]
 
-
-def apart(*positions: int) -> Grams:
-    """The Gram matrix of updates at these places of a line."""
-    return np.array([[a * b for b in positions] for a in positions], dtype=object)
+def apart(*positions: int) -> Measured:
+    """The Gram matrix of updates at these places of a line, however large."""
+    return Measured.of(np.array([[a * b for b in positions] for a in positions], dtype=object), 0)
 
 
 # --- refusals ---

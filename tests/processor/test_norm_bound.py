@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from processor.blocks import Block, Span
 from processor.norm_bound import WHOLE, Norms, bounded, factors
+from processor.rule import Measured
 from protocol.fixed_point import round_half_even_div
 from protocol.grid import MAX_EXPONENT, MIN_EXPONENT
 from protocol.merge_terms import MergeRule
@@ -28,8 +29,9 @@ def fixed(norm: Fraction | int) -> MergeRule:
     return MergeRule(bound="fixed", bound_norm=Fraction(norm))
 
 
-def squares(*values: int) -> Any:
-    return np.array(values, dtype=object)
+def factors_of(terms: MergeRule, norms: list[int], finest: int) -> tuple[int, ...]:
+    """The factors for updates of these squared norms, in steps of the finest grid."""
+    return factors(terms, Measured.of(np.array(norms, dtype=object), finest), finest)
 
 
 def block(rows: list[list[int]], shifts: tuple[int, ...], dtype: str = "int16", grid: int = -20) -> Block:
@@ -41,42 +43,42 @@ def block(rows: list[list[int]], shifts: tuple[int, ...], dtype: str = "int16", 
 
 
 def test_zero_updates_and_short_ones_stay() -> None:
-    assert factors(MEDIAN, squares(0, 0, 0, 7), -20) == (WHOLE, WHOLE, WHOLE, 0)
-    assert factors(fixed(5), squares(0, 1, 25, 24), 0) == (WHOLE,) * 4
+    assert factors_of(MEDIAN, [0, 0, 0, 7], -20) == (WHOLE, WHOLE, WHOLE, 0)
+    assert factors_of(fixed(5), [0, 1, 25, 24], 0) == (WHOLE,) * 4
 
 
 def test_the_factor_is_rounded_down() -> None:
-    assert factors(fixed(1), squares(9), 0) == (WHOLE // 3,)  # 21845.33
-    assert factors(fixed(1), squares(2), 0) == (46340,)  # 46340.95
-    assert factors(fixed(1), squares(1 << 32, (1 << 32) + 1), 0) == (1, 0)
+    assert factors_of(fixed(1), [9], 0) == (WHOLE // 3,)  # 21845.33
+    assert factors_of(fixed(1), [2], 0) == (46340,)  # 46340.95
+    assert factors_of(fixed(1), [1 << 32, (1 << 32) + 1], 0) == (1, 0)
 
 
 def test_the_bound_is_in_the_weights_units() -> None:
     """A bound of 1/1024 is 2^10 steps of 2^-20; 2^11 steps are twice that."""
-    assert factors(fixed(Fraction(1, 1024)), squares(1 << 22), -20) == (WHOLE // 2,)
-    assert factors(fixed(1024), squares(1 << 22), 0) == (WHOLE // 2,)
-    assert factors(fixed(1024), squares(1 << 22), 9) == (WHOLE // 1024,)
+    assert factors_of(fixed(Fraction(1, 1024)), [1 << 22], -20) == (WHOLE // 2,)
+    assert factors_of(fixed(1024), [1 << 22], 0) == (WHOLE // 2,)
+    assert factors_of(fixed(1024), [1 << 22], 9) == (WHOLE // 1024,)
 
 
 @pytest.mark.parametrize(("count", "middle"), [(1, 0), (2, 0), (3, 1), (4, 1), (5, 2)])
 def test_the_median_is_the_lower_middle_norm(count: int, middle: int) -> None:
     norms = [4**k for k in range(count)]
     for order in list(permutations(norms))[::7]:
-        found = factors(MEDIAN, squares(*order), -20)
+        found = factors_of(MEDIAN, [*order], -20)
         assert [m for _, m in sorted(zip(order, found, strict=True))] == [
             WHOLE >> max(0, k - middle) for k in range(count)
         ]
 
 
 def test_grids_as_far_apart_as_they_can_be() -> None:
-    steps = squares(1, 4 ** (MAX_EXPONENT - MIN_EXPONENT))
-    assert factors(MEDIAN, steps, MIN_EXPONENT) == (WHOLE, 0)
-    assert factors(fixed(Fraction(2) ** (MAX_EXPONENT - 3)), steps, MIN_EXPONENT) == (WHOLE, WHOLE >> 3)
+    steps = [1, 4 ** (MAX_EXPONENT - MIN_EXPONENT)]
+    assert factors_of(MEDIAN, steps, MIN_EXPONENT) == (WHOLE, 0)
+    assert factors_of(fixed(Fraction(2) ** (MAX_EXPONENT - 3)), steps, MIN_EXPONENT) == (WHOLE, WHOLE >> 3)
 
 
 @given(st.integers(1, 2**300), st.fractions(min_value=Fraction(1, 10**9), max_value=10**6), st.integers(-126, 104))
 def test_no_factor_could_be_larger(square: int, bound: Fraction, finest: int) -> None:
-    (m,) = factors(fixed(bound), squares(square), finest)
+    (m,) = factors_of(fixed(bound), [square], finest)
     limit = (bound / Fraction(2) ** finest) ** 2
 
     assert Fraction(m, WHOLE) ** 2 * square <= limit
@@ -87,7 +89,9 @@ def test_no_factor_could_be_larger(square: int, bound: Fraction, finest: int) ->
 
 
 def test_norms_count_shifts_and_grids() -> None:
-    assert Norms(-22).measure(block([[3, -4], [1, 0]], (0, 7))).tolist() == [25 * 16, 4**7 * 16]
+    measured = Norms().measure(block([[3, -4], [1, 0]], (0, 7)))
+
+    assert measured.total(-22).tolist() == [25 * 16, 4**7 * 16]
 
 
 # --- bounded rows ---
