@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 
@@ -19,7 +20,7 @@ from protocol.errors import (
     UnknownFederation,
 )
 from protocol.events import RoundLaunched
-from protocol.task import MergeRule
+from protocol.task import MergeRule, Standing
 from protocol.types import FederationId
 from tests.organization.world import FUNDS, TOKEN, World
 from tests.processor.factory import account, tiny_task, tiny_terms
@@ -73,6 +74,44 @@ def test_refuses_a_merge_that_could_overflow():
     check_terms(tiny_terms(max_updates=1), task, audited=True)
     with pytest.raises(ArithmeticRefused):
         check_terms(tiny_terms(max_updates=2), task, audited=True)
+
+
+@pytest.mark.parametrize(
+    ("merge", "fits"),
+    [
+        (MergeRule(rule="krum", byzantine=7), 17),
+        (MergeRule(rule="multi-krum", byzantine=2, keep=20), 22),
+        (MergeRule(rule="bulyan", byzantine=4), 19),
+        (MergeRule(rule="trimmed-mean", trim=8), 17),
+    ],
+)
+def test_refuses_a_round_that_its_rule_could_never_merge(merge, fits):
+    task = replace(TASK, merge=merge)
+    check_terms(tiny_terms(max_updates=fits), task, audited=True)
+    with pytest.raises(ArithmeticRefused, match=f"at most {fits - 1} updates could never be merged by {merge.rule}"):
+        check_terms(tiny_terms(max_updates=fits - 1), task, audited=True)
+
+
+def test_refuses_weights_by_standing_that_could_overflow():
+    task = replace(TASK, merge=MergeRule(examples_cap=1 << 36), standing=Standing(use="weight"))
+    check_terms(tiny_terms(max_updates=16), replace(task, standing=Standing()), audited=True)
+    check_terms(tiny_terms(max_updates=1), task, audited=True)
+    with pytest.raises(ArithmeticRefused, match="overflow"):
+        check_terms(tiny_terms(max_updates=2), task, audited=True)
+
+
+def test_refuses_importance_that_could_not_be_counted():
+    task = replace(TASK, merge=MergeRule(rule="fisher-weighted", fisher_floor=Fraction(1, 4000)))
+    check_terms(tiny_terms(max_updates=1), task, audited=True)
+    with pytest.raises(ArithmeticRefused, match="importance"):
+        check_terms(tiny_terms(max_updates=10_000), task, audited=True)
+
+
+def test_refuses_to_consolidate_what_is_renewed_anyway():
+    task = replace(TASK, merge=MergeRule(rule="fedcurv"))
+    check_terms(tiny_terms(), task, audited=True)
+    with pytest.raises(InvalidInput, match="consolidate"):
+        check_terms(tiny_terms(consolidate=True), task, audited=True)
 
 
 @pytest.fixture
