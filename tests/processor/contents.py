@@ -95,10 +95,12 @@ def files_on_disk(files: Mapping[str, bytes], folder: Path) -> dict[str, Content
     return {name: OnDisk(folder / name) for name in files}
 
 
-def gone(update: Update, left: int | None = None) -> Update:
-    """``update`` whose deltas vanished after they had been verified, but for the first ``left`` bytes of the file."""
+def gone(update: Update, missing: int | None = None) -> Update:
+    """``update`` whose deltas vanished after they had been verified: the last ``missing`` bytes of the file, or all of them."""
     files = encode_update(update)
     header = 8 + int.from_bytes(files["delta.safetensors"][:8], "little")
     contents: dict[str, Content] = {name: Gone(data, len(data)) for name, data in files.items()}
-    contents["delta.safetensors"] = Gone(files["delta.safetensors"], header if left is None else left)
+    contents["delta.safetensors"] = Gone(
+        files["delta.safetensors"], header if missing is None else len(files["delta.safetensors"]) - missing
+    )
     return decode_update(contents)
