@@ -25,9 +25,11 @@ from protocol.types import Digest
 from protocol.unixfs import directory_digest
 from tests.processor import reference_merges
 from tests.processor.contents import stored
+from tests.processor.factory import BIAS, KERNEL
 from tests.processor.merge_cases import Case, case_round, cases, crowd, split
 
 CASES = cases()
+TRAINABLE = (KERNEL, BIAS)
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,31 @@ def test_moments_do_not_depend_on_the_split_in_the_next_round_either(case: Case)
 
     assert bits(case, found).without_witness() == bits(case, whole).without_witness()
     assert bits(case, whole) != bits(case, first(case))
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if (case.bound, case.step) == ("none", "plain")], ids=str)
+def test_ties_are_broken_by_the_set_too(case: Case) -> None:
+    """All changes of trainables are equal or opposite: scores and norms tie, and the statistics show who was taken."""
+    ring = case_round(case)
+    like = crowd(case)[0].update
+
+    def tied(at: int, one: Member) -> Member:
+        opposite = {name: -np.asarray(like.deltas[name]) if at % 2 else like.deltas[name] for name in TRAINABLE}
+        exponents = {name: like.exponents[name] for name in TRAINABLE}
+        update = replace(
+            one.update,
+            deltas={**one.update.deltas, **opposite},
+            exponents={**one.update.exponents, **exponents},
+        )
+        return Member(one.accepted, update)
+
+    members = [tied(at, one) for at, one in enumerate(crowd(case))]
+    expected = reference_merges.merged(ring.task, ring.base, [one.update for one in members])
+
+    for shift in range(len(members)):
+        found = merge(case, [*members[shift:], *members[:shift]], Threads(2))
+        assert found.weights == expected.weights
+        assert {name: q.reshape(-1).tolist() for name, q in found.mantissas.items()} == expected.mantissas
 
 
 @pytest.mark.parametrize("rule", sorted(RULES))
