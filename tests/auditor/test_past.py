@@ -6,23 +6,28 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from auditor.rederive import Audit, Verdict, audit_round
+from auditor.sources import open_update_or_undecided
 from client.artifacts import Artifacts
 from client.penalty import anchor_weights, pull_strengths
+from network.artifact_tree import artifact_leaves
 from network.directory_store import DirectoryStore
 from network.memory_store import MemoryStore
 from network.past import load_moments, load_past
 from network.store import ContentStore
 from network.transfer import fetch, fetch_file, publish
 from protocol.cid import Cid, directory_cid, parse_cid
+from protocol.content import Files
 from protocol.errors import ArithmeticRefused, ArtifactRefused, InvalidInput, WrongField, WrongFiles
 from protocol.merge_terms import ServerStep
 from protocol.model import Model, decode_model, decode_weights, encode_model
 from protocol.past import Past
+from protocol.retention import Kind
 from protocol.rewards import rewards_tree
 from protocol.server_state import encode_state
 from protocol.specs import trainable_specs
@@ -162,6 +167,26 @@ def test_a_model_that_names_another_state_than_follows_is_found_out(
     assert said.server_state != found.derivation.model.server_state
     for name, mantissas in said.mantissas.items():
         assert np.array_equal(mantissas, found.derivation.model.mantissas[name])
+
+
+def test_an_update_that_goes_while_it_is_read_leaves_the_round_undecided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was whole when it was opened, and its bytes are read only when they are merged."""
+    world = world_of(task_of(), DirectoryStore(tmp_path / "store"))
+    world.found(tmp_path / "home")
+    play(world)
+    blocks = tmp_path / "store" / "blocks"
+
+    def then_gone(store: ContentStore, digest: Digest, **options: Any) -> Files:
+        files = open_update_or_undecided(store, digest, **options)
+        for leaf in artifact_leaves(directory_cid(digest), Kind.UPDATE, 1 << 20, store.get_block):
+            next(blocks.rglob(str(leaf.cid))).unlink()
+        return files
+
+    monkeypatch.setattr("auditor.rederive.open_update_or_undecided", then_gone)
+    found = audit(world)
+    assert found.verdict is Verdict.UNDECIDED and "is gone" in found.reason
 
 
 # --- a base that names what is no state of the task ---

@@ -24,7 +24,7 @@ from protocol.cid import RAW, Cid, block_cid, directory_cid
 from protocol.errors import BlockMissing, StoreUnavailable
 from protocol.model import decode_model, weights_cid
 from protocol.retention import Kind
-from protocol.task import ServerStep, Task
+from protocol.task import Committee, ServerStep, Task
 from protocol.tensors import dumps
 from protocol.types import Digest
 from protocol.unixfs import Block
@@ -412,6 +412,31 @@ def test_a_state_stays_while_a_needed_model_that_may_name_it_is_not_here(tmp_pat
     assert acme.standings()[older] is Standing.UNKNOWN and older not in acme.release()
     store.blocks[head] = lost
     assert acme.standings()[older] is Standing.RELEASABLE
+
+
+def test_what_the_heads_committee_is_made_of_outlives_the_tasks_promise(tmp_path: Path) -> None:
+    store, task = MemoryStore(), replace(TASK, committee=Committee("soft", rounds=2))
+    acme = Acme(store, tmp_path, rounds_kept=0, task=task)
+    for _ in range(3):
+        acme.round("alice")
+    acme.world.ledger.advance(3600)  # retained for a second
+    committee = decode_model(fetch(store, acme.world.federation.head, 1 << 20)).committee
+    assert committee is not None
+    standings = acme.standings()
+    assert standings[directory_cid(committee)] is Standing.KEPT
+    assert standings[update_of(acme, "alice", 1)] is Standing.RELEASABLE
+    for index in (2, 3):
+        update, base = (
+            update_of(acme, "alice", index),
+            acme.world.state.rounds[acme.world.federation.rounds[index - 1]].base,
+        )
+        assert standings[update] is standings[directory_cid(base)] is Standing.KEPT
+    lost = store.blocks.pop(directory_cid(committee))
+    acme.keeper = Keeper(store, 0)  # which has read nothing yet
+    assert acme.standings()[update_of(acme, "alice", 2)] is Standing.UNKNOWN
+    assert not acme.release() & {update_of(acme, "alice", index) for index in (1, 2, 3)}
+    store.blocks[directory_cid(committee)] = lost
+    assert acme.release() >= {update_of(acme, "alice", 1)}
 
 
 def test_weights_of_other_programs_are_no_anchor() -> None:
