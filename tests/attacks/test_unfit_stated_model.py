@@ -58,7 +58,7 @@ def other_grid(model: Model) -> Model:
     "change",
     [
         other_grid,
-        lambda model: replace(model, parents=(), round=0),
+        lambda model: replace(model, parents=()),
         lambda model: replace(model, committee=None),
         lambda model: replace(model, architecture=b'{"class_name":"Other"}'),
     ],
