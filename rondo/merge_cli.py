@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from protocol.types import Digest
 
-LIMIT = 16 * 1024**3  # bytes of an artifact where no task says less
-
 
 def merge(
     base: Annotated[str | None, typer.Argument(metavar="BASE_CID", help="The CID of the base model.")] = None,
@@ -118,7 +116,9 @@ def _merge(
     base_digest, digests = _digest(base), [_digest(one) for one in _named(updates)]
     with ExitStack() as stack:
         run = stack.enter_context(_run(ray, workers))
-        session = MergeSession(open_content(settings), run, on_cluster=(ray_store or settings.store) if ray else None)
+        session = MergeSession(
+            open_content(settings), run, threads=workers, on_cluster=(ray_store or settings.store) if ray else None
+        )
         result = session.merge(base_digest, digests, task, terms, consolidate=consolidate, index=index, publish=publish)
     if not json_mode:
         print(directory_cid(result.digest), flush=True)

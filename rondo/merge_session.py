@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from network.arrival import open_artifact
-from network.progress import OnProgress, TransferProgress
+from network.arrival import open_artifact, open_artifacts
+from network.progress import TransferProgress
 from network.store import ContentStore
 from network.transfer import fetch, publish
-from processor.runs import Run, Threads
+from processor.runs import Run, usable_processors
 from protocol.cid import directory_cid, parse_cid
-from protocol.content import Files
 from protocol.errors import ArtifactRefused, InvalidInput
 from protocol.merge_terms import MAX_EXAMPLES_CAP, MergeRule
 from protocol.model import Model, decode_model, model_contents
 from protocol.task import MAX_TASK_BYTES, DeltaType, Limits, Task, decode_task, encode_task, load_task_toml
 from protocol.types import Address, Digest
 from protocol.unixfs import directory_digest
-from rondo.merging import Named, check_updates, members_of, merge_model, open_updates
+from rondo.merging import Named, check_updates, decode_updates, members_of, merge_model
 
 LIMIT = 16 * 1024**3  # bytes of an artifact where no task says less
 Work = TypeVar("Work")
@@ -64,11 +62,15 @@ class MergeSession:
 
     Args:
         run: Who does the work.
+        threads: That hash; by default one a processor that this process may use.
         on_cluster: Where ``run`` is other machines': the store setting by which they find the updates themselves.
     """
 
-    def __init__(self, store: ContentStore, run: Run, on_cluster: str | None = None) -> None:
+    def __init__(
+        self, store: ContentStore, run: Run, *, threads: int | None = None, on_cluster: str | None = None
+    ) -> None:
         self._store, self._run, self._on_cluster = store, run, on_cluster
+        self._threads = threads or usable_processors()
 
     def merge(
         self,
@@ -123,23 +125,21 @@ class MergeSession:
         return decode_task(fetch(self._store, cid.digest, MAX_TASK_BYTES))
 
     def _updates(self, digests: Sequence[Digest], limit: int) -> list[Named]:
-        """Open the updates, several at once: each thread then fills its lanes with an update's leaves, or waits for them."""
         if self._on_cluster is not None:
             from network.shipped_content import open_shipped
 
-            setting = self._on_cluster
-            return open_updates(digests, lambda digest: open_shipped(setting, digest, limit))
+            return decode_updates(digests, [open_shipped(self._on_cluster, digest, limit) for digest in digests])
         with TransferProgress("updates") as on_progress:
-            together = Together(on_progress, len(digests))
-
-            def open_files(digest: Digest) -> Files:
-                return open_artifact(self._store, digest, limit, workers=1, on_progress=together.one())
-
-            return open_updates(digests, open_files, Threads())
+            return decode_updates(
+                digests,
+                open_artifacts(self._store, digests, limit, workers=self._threads, on_progress=on_progress),
+            )
 
     def _base(self, digest: Digest, limit: int) -> Model:
         with TransferProgress("base model") as on_progress:
-            return decode_model(open_artifact(self._store, digest, limit, on_progress=on_progress))
+            return decode_model(
+                open_artifact(self._store, digest, limit, workers=self._threads, on_progress=on_progress)
+            )
 
     def _watched(self, name: str, size: int) -> Run:
         """Return ``run`` that shows how far each pass over ``size`` bytes of updates is."""
@@ -156,29 +156,6 @@ class MergeSession:
     def _finish(self, model: Model, wanted: bool) -> Digest:
         files = model_contents(model)
         return publish(self._store, files) if wanted else directory_digest(files)
-
-
-class Together:
-    """The progress of ``count`` transfers at once as that of one; any number of threads."""
-
-    def __init__(self, on_progress: OnProgress, count: int) -> None:
-        self._on_progress, self._count, self._lock = on_progress, count, threading.Lock()
-        self._each: dict[int, tuple[int, int]] = {}
-
-    def one(self) -> OnProgress:
-        """Return what the next of them is told to."""
-        with self._lock:
-            number = len(self._each)
-            self._each[number] = (0, 0)
-
-        def on_progress(done: int, total: int) -> None:
-            with self._lock:
-                self._each[number] = done, total
-                known = [size for _, size in self._each.values() if size]
-                expected = sum(known) * self._count // len(known) if known else 0  # as if all were like those
-                self._on_progress(sum(done for done, _ in self._each.values()), expected)
-
-        return on_progress
 
 
 def _plain_task(first: Named, count: int) -> Task:

@@ -7,7 +7,7 @@ round would refuse ends the merge, since a result without it would be another on
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from processor import ewc
@@ -35,8 +35,6 @@ from protocol.update import Update, check_update, decode_update
 
 _SAMPLE = 1 << 12  # coordinates of each tensor that tell honest updates apart without reading all of them
 
-Open = Callable[[Digest], Files]  # the files of an artifact, verified before they are read or while they are
-
 
 @dataclass(frozen=True, slots=True)
 class Named:
@@ -49,21 +47,20 @@ class Named:
         return f"Update {directory_cid(self.digest)} of {self.update.author}"
 
 
-def open_updates(digests: Sequence[Digest], open_files: Open, run: Run = serial) -> list[Named]:
+def decode_updates(digests: Sequence[Digest], files: Sequence[Files]) -> list[Named]:
     """Return the updates that ``digests`` name, all of one round, in order of their authors' addresses.
 
     Args:
-        run: Who opens them, in this process.
+        files: Those of each, verified before they are read or while they are.
 
     Raises:
         ArtifactRefused: One is no update, belongs elsewhere than the first, or has an author that another one has; the
-            error names it. Whatever ``open_files`` raises.
+            error names it.
         InvalidInput: There is none.
     """
-    if not digests:
+    found = [_decoded(digest, each) for digest, each in zip(digests, files, strict=True)]
+    if not found:
         raise InvalidInput("No update is named.", "There is nothing to merge.", "Name the CIDs of updates.")
-    opened = run(lambda digest: _opened(digest, open_files), digests)
-    found = [Named(digest, update) for digest, update in zip(digests, opened, strict=True)]
     authors: dict[Address, Named] = {}
     for one in found:
         _require_same_round(one, found[0])
@@ -147,9 +144,9 @@ def merge_model(
     return model, merged
 
 
-def _opened(digest: Digest, open_files: Open) -> Update:
+def _decoded(digest: Digest, files: Files) -> Named:
     try:
-        return decode_update(open_files(digest))
+        return Named(digest, decode_update(files))
     except ArtifactRefused as refusal:
         what = f"Update {directory_cid(digest)} is refused: {refusal.what}"
         raise type(refusal)(what, refusal.why, refusal.do) from refusal
