@@ -7,6 +7,7 @@ most 2 * 2^15 * 2^7 = 2^23 in magnitude, and a lane takes `MOST_STEPS` = 2^6 of 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,12 @@ _compile = njit(nogil=True, cache=True, error_model="numpy")
 def is_usable() -> bool:
     """Return whether Numba compiles for a processor that has the instruction."""
     chosen = config.CPU_NAME is None and config.CPU_FEATURES is None and not config.DISABLE_JIT
-    return chosen and "+avx512bw" in codegen.get_host_cpu_features().split(",")
+    return chosen and "+avx512bw" in _host_features()
+
+
+@cache
+def _host_features() -> frozenset[str]:
+    return frozenset(codegen.get_host_cpu_features().split(","))
 
 
 def products(rows: NDArray[np.signedinteger]) -> NDArray[np.int64]:

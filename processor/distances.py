@@ -9,14 +9,11 @@ integers of any size.
 
 from __future__ import annotations
 
-from functools import cache
-from types import ModuleType
-
 import numpy as np
 from numpy.typing import NDArray
 
 from processor.blocks import Block
-from processor.kernels import COMPILED_FROM
+from processor.kernels import COMPILED_FROM, compiled
 from processor.rule import Measured
 from protocol.errors import ArithmeticRefused
 from protocol.grid import MIN_EXPONENT
@@ -34,29 +31,10 @@ def gram(block: Block) -> Measured:
     Raises:
         ArithmeticRefused: It is wider, so a sum could leave int64.
     """
-    _require_narrow(block)
-    # In grid steps every |change| is below 2^22 (Block), so |G_ij| < 2^18 * 2^44 = 2^62 fits int64 after the shifts too.
+    require_narrow(block)
     shifts = np.array(block.shifts, np.int64)
     steps = products(block.rows) << (shifts[:, None] + shifts[None, :])
     return Measured.of(steps, block.span.grid)
-
-
-def squared_norms(block: Block) -> Measured:
-    """Return each member's sum of squares in ``block``: (members,).
-
-    Args:
-        block: As of `gram`.
-
-    Raises:
-        ArithmeticRefused: As of `gram`.
-    """
-    _require_narrow(block)
-    width = exact_width(block.rows)
-    total = np.zeros(len(block.rows), np.int64)
-    for start in range(0, block.rows.shape[1], width):
-        piece = block.rows[:, start : start + width].astype(np.float64)
-        total += np.einsum("kc,kc->k", piece, piece).astype(np.int64)
-    return Measured.of(total << (2 * np.array(block.shifts, np.int64)), block.span.grid)
 
 
 def squared_distances(grams: Measured) -> Squares:
@@ -73,7 +51,7 @@ def products(rows: NDArray[np.signedinteger]) -> NDArray[np.int64]:
     Args:
         rows: (members, coordinates) of int8, int16, or int32 below 2^22 in magnitude; at most `MOST_COORDINATES` wide.
     """
-    fast = _compiled() if rows.size >= COMPILED_FROM else None
+    fast = compiled("compiled_distances") if rows.size >= COMPILED_FROM else None
     if fast is not None:
         return np.asarray(fast.products(rows))
     width = exact_width(rows)
@@ -94,20 +72,17 @@ def exact_width(rows: NDArray[np.signedinteger]) -> int:
     return 1 << 9 if rows.itemsize > 2 else 1 << 12
 
 
-def _require_narrow(block: Block) -> None:
+def require_narrow(block: Block) -> None:
+    """Refuse a block over which squares could leave int64.
+
+    In grid steps every |change| is below 2^22 (Block), so 2^18 products have sums below 2^18 * 2^44 = 2^62.
+
+    Raises:
+        ArithmeticRefused: It has more than `MOST_COORDINATES` coordinates.
+    """
     if block.rows.shape[1] > MOST_COORDINATES:
         raise ArithmeticRefused(
             f"Squares of a block of {block.rows.shape[1]} coordinates are refused.",
             f"Their sums stay below 2^63 for up to {MOST_COORDINATES} coordinates.",
             "Cut the span into narrower blocks.",
         )
-
-
-@cache
-def _compiled() -> ModuleType | None:
-    """Return `processor.compiled_distances`, or None where Numba is missing or does not work (as processor.kernels)."""
-    try:
-        from processor import compiled_distances as module
-    except Exception:  # a compiler can fail to load in many ways, none of which changes a result
-        return None
-    return module

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from importlib import import_module
 from types import ModuleType
 
 import numpy as np
@@ -20,13 +21,12 @@ _LARGEST_QUOTIENT = 1 << 31
 
 
 @cache
-def compiled() -> ModuleType | None:
-    """Return `processor.compiled`, or None where Numba is missing or does not work: everything goes on without."""
+def compiled(name: str = "compiled") -> ModuleType | None:
+    """Return the module ``name`` of compiled loops, or None where Numba is missing or does not work: all goes on without."""
     try:
-        from processor import compiled as module
+        return import_module(f"processor.{name}")
     except Exception:  # a compiler can fail to load in many ways, none of which changes a result
         return None
-    return module
 
 
 def weighted_sum(rows: NDArray[np.signedinteger], factors: Sequence[int]) -> NDArray[np.int64]:

@@ -9,13 +9,12 @@ merely swaps two kept values, or two dropped ones, and the half of a comparator 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache, lru_cache
-from types import ModuleType
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.kernels import COMPILED_FROM
+from processor.kernels import COMPILED_FROM, compiled
 
 BOTH, SMALLER, LARGER = 0, 1, 2  # what of a comparator is read later: both wires, only the first, only the second
 MOST_WIRES = {True: 1 << 11, False: 1 << 8}  # compiled or not: with more rows, numpy's sorting and selecting cost less
@@ -24,16 +23,6 @@ NUMPY_BYTES = 1 << 20  # that numpy works on at a time: in a cache, and each of 
 NARROWEST = 64  # coordinates at a time, however many rows
 
 Comparators = NDArray[np.int32]  # (comparators, 3): first wire, second wire, and what is read of them
-
-
-@cache
-def _compiled() -> ModuleType | None:
-    """Return `processor.compiled_networks`, or None where Numba is missing or does not work (as processor.kernels)."""
-    try:
-        from processor import compiled_networks as module
-    except Exception:  # a compiler can fail to load in many ways, none of which changes a result
-        return None
-    return module
 
 
 @lru_cache(maxsize=64)
@@ -75,7 +64,7 @@ def trimmed_sum(rows: NDArray[np.integer], trim: int, shifts: tuple[int, ...] | 
         int64 of shape (coordinates,): below members * 2^32, so below 2^63 for fewer than 2^31 members, in any order.
     """
     common, relative = _relative(shifts, len(rows))
-    members, fast = len(rows), _compiled() if rows.size >= COMPILED_FROM else None
+    members, fast = len(rows), compiled("compiled_networks") if rows.size >= COMPILED_FROM else None
     if members > MOST_WIRES[fast is not None]:
         total = _selected_sum(_shifted(rows, relative), trim)
     elif fast is not None:
@@ -99,7 +88,7 @@ def sorted_rows(rows: NDArray[np.integer], shifts: tuple[int, ...] | None = None
         In grid steps: of the rows' dtype where all shifts are 0, int32 otherwise.
     """
     own = np.array(shifts or (0,) * len(rows), np.int32)
-    members, fast = len(rows), _compiled() if rows.size >= COMPILED_FROM else None
+    members, fast = len(rows), compiled("compiled_networks") if rows.size >= COMPILED_FROM else None
     if members > MOST_WIRES[fast is not None]:
         return np.asarray(np.sort(_shifted(rows, own), axis=0))
     if fast is not None:

@@ -18,7 +18,8 @@ from math import isqrt
 import numpy as np
 
 from processor.blocks import Block
-from processor.distances import squared_norms
+from processor.distances import require_narrow
+from processor.kernels import COMPILED_FROM, compiled
 from processor.rule import Measured
 from protocol.merge_terms import MergeRule
 
@@ -31,8 +32,15 @@ class Norms:
     """Measures every member's squared norm over all trainable coordinates."""
 
     def measure(self, block: Block) -> Measured:
-        """Return each member's sum of squares."""
-        return squared_norms(block)
+        """Return each member's sum of squares; raises ArithmeticRefused as `processor.distances.require_narrow`."""
+        require_narrow(block)
+        fast = compiled("compiled_norm_bound") if block.rows.size >= COMPILED_FROM else None
+        if fast is not None:
+            squares = fast.squares(block.rows)
+        else:
+            wide = (row.astype(np.int64) for row in block.rows)
+            squares = np.array([np.dot(row, row) for row in wide])
+        return Measured.of(squares << (2 * np.array(block.shifts, np.int64)), block.span.grid)
 
 
 def factors(terms: MergeRule, norms: Measured, finest: int) -> tuple[int, ...]:
@@ -70,10 +78,12 @@ def bounded(block: Block, factors: tuple[int, ...]) -> Block:
         factors: One a member, 0 to 2^16.
     """
     rows = np.empty(block.rows.shape, np.int32)
-    for row, shift, factor, out in zip(block.rows, block.shifts, factors, rows, strict=True):
-        if factor == WHOLE:
-            np.left_shift(row, np.int32(shift), out=out, dtype=np.int32)
-        else:
-            scaled = np.multiply(row, (factor << shift) / WHOLE, dtype=np.float64)
+    scales = [(factor << shift) / WHOLE for factor, shift in zip(factors, block.shifts, strict=True)]
+    fast = compiled("compiled_norm_bound") if rows.size >= COMPILED_FROM else None
+    if fast is not None:
+        fast.scale(block.rows, np.array(scales), rows)
+    else:
+        for row, scale, out in zip(block.rows, scales, rows, strict=True):
+            scaled = np.multiply(row, scale, dtype=np.float64)
             out[:] = np.rint(scaled, out=scaled)
     return Block(block.span, rows, (0,) * len(rows), block.importance)

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from numba.core import config
 from numpy.typing import NDArray
 
-from processor import compiled_distances, compiled_products, distances
+from processor import compiled_distances, compiled_products, distances, norm_bound
 from processor.blocks import Block, Span
-from processor.distances import MOST_COORDINATES, gram, products, squared_distances, squared_norms
+from processor.distances import MOST_COORDINATES, gram, products, squared_distances
 from processor.krum import MultiKrum
+from processor.norm_bound import Norms
 from processor.rule import Measured
 from protocol.errors import ArithmeticRefused
 from protocol.grid import MIN_EXPONENT
@@ -66,7 +67,7 @@ def path(request: pytest.FixtureRequest) -> Iterator[str]:
 
 def test_blocks_that_are_too_wide_are_refused() -> None:
     wide = np.zeros((2, MOST_COORDINATES + 1), np.int8)
-    for measure in (gram, squared_norms):
+    for measure in (gram, Norms().measure):
         with pytest.raises(ArithmeticRefused):
             measure(Block(span(wide.shape[1]), wide, (0, 0)))
 
@@ -81,7 +82,9 @@ def test_the_largest_values_in_the_widest_block_are_exact(path: str, dtype: str,
     shifts = {"int8": (15, 15), "int16": (7, 7), "int32": (0, 0)}[dtype]
 
     found = gram(Block(span(MOST_COORDINATES), rows, shifts)).total(-20)
-    norms = squared_norms(Block(span(MOST_COORDINATES), rows, shifts)).total(-20)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(norm_bound, "COMPILED_FROM", distances.COMPILED_FROM)
+        norms = Norms().measure(Block(span(MOST_COORDINATES), rows, shifts)).total(-20)
 
     square = MOST_COORDINATES * (top << shifts[0]) ** 2
     assert found.tolist() == [[square, sign * square], [sign * square, square]], path
@@ -155,10 +158,10 @@ def test_no_instruction_is_taken_for_granted(setting: str, monkeypatch: pytest.M
 
 
 def test_compiled_code_is_there_and_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert distances._compiled() is compiled_distances
+    assert distances.compiled("compiled_distances") is compiled_distances
     rows = np.random.default_rng(2).integers(-9, 9, (6, distances.COMPILED_FROM // 6 + 1)).astype(np.int8)
     fast = products(rows)
-    monkeypatch.setattr(distances, "_compiled", lambda: None)
+    monkeypatch.setattr(distances, "compiled", lambda name: None)
 
     assert (products(rows) == fast).all()
 

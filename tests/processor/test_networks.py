@@ -129,20 +129,20 @@ def test_sums_of_many_int16_rows_fit_in_the_compiled_accumulator(monkeypatch: py
 
 
 def test_small_merges_do_not_load_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> None:
+    def fail(name: str) -> None:
         raise AssertionError("loaded")
 
-    monkeypatch.setattr(networks, "_compiled", fail)
+    monkeypatch.setattr(networks, "compiled", fail)
 
     assert trimmed_sum(np.zeros((16, 1000), np.int16), 7).shape == (1000,)
 
 
 def test_without_a_compiler_everything_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(networks, "_compiled", lambda: None)
+    monkeypatch.setattr(networks, "compiled", lambda name: None)
     rows = draw_rows(1, 5, networks.COMPILED_FROM // 4, "int16", ties=False)
 
     assert np.array_equal(trimmed_sum(rows, 2), np.sort(rows, axis=0)[2])
 
 
 def test_the_compiled_code_is_there() -> None:
-    assert networks._compiled() is compiled_networks
+    assert networks.compiled("compiled_networks") is compiled_networks
