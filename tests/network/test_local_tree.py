@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from network.local_tree import bytes_to_import, import_path
+from protocol.chunks import MOST_CHUNKS
 from protocol.cid import DAG_PB, RAW, Cid, block_cid
 from protocol.dag_pb import Kind, Node, PbLink, encode_node
 from protocol.errors import FileChanged, InvalidInput
@@ -161,20 +162,20 @@ class Meddler:
 
 
 def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "model"
-    path.write_bytes(bytes(5 * CHUNK))
+    path, size = tmp_path / "model", (MOST_CHUNKS + 2) * CHUNK  # so that it grows before the last of it is read
+    path.write_bytes(bytes(size))
 
     def grow() -> None:
         with path.open("ab") as file:
             file.write(b"more")
 
-    with pytest.raises(FileChanged, match=rf"model changed .* It had {5 * CHUNK} bytes, {5 * CHUNK + 4} were read"):
+    with pytest.raises(FileChanged, match=rf"model changed .* It had {size} bytes, {size + 4} were read"):
         import_path(path, Meddler(bytes(CHUNK), grow).emit)
 
 
 def test_a_file_that_shrinks_while_it_is_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model"
-    path.write_bytes(bytes(9 * CHUNK))
+    path.write_bytes(bytes((MOST_CHUNKS + 2) * CHUNK))
     with pytest.raises(FileChanged, match="model changed"):
         import_path(path, Meddler(bytes(CHUNK), lambda: os.truncate(path, 6 * CHUNK)).emit)
 
