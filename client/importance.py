@@ -1,4 +1,4 @@
-"""A client's importance: the diagonal of the Fisher information at the round's base, on the client's own examples.
+"""A client's importance: the diagonal of the Fisher information at a network's weights, on the client's own examples.
 
 F_i = E_x E_{y ~ p(y|x)} [ (d log p(y|x) / d theta_i)^2 ], with y *sampled from the model* and one example per square:
 labels from the data would give the empirical Fisher, and squares of batch gradients would average the signal away
@@ -27,7 +27,7 @@ def measure_importance(
     """Return the mean squared gradient of each trainable tensor, float32, over at most ``examples`` examples.
 
     Args:
-        network: At the base's weights; it is not changed. Layers run as in inference, so that examples do not mix.
+        network: At the weights that the task says (Task.importance_at); it is not changed. Layers run as in inference, so that examples do not mix.
         dataset: Already checked against the model.
         examples: Most examples to measure on; a seeded choice where there are more.
         seed: Of the choice and of the labels.

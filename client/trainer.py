@@ -39,7 +39,7 @@ class Trained:
 
     Args:
         weights: float32 of each trainable and statistic tensor.
-        importance: float32 diagonal Fisher of each trainable tensor at the *base*, where asked for.
+        importance: float32 diagonal Fisher of each trainable tensor where the task asks for it: at the base, or at ``weights``.
         examples: Examples trained on, at most the task's cap. steps: Optimizer steps, exactly the plan's.
         millis: Milliseconds of all steps but the first, which compiles; rounded down.
     """
@@ -74,7 +74,7 @@ def train(
 
     Args:
         anchor: Mantissas of the anchor's tensors; needed where ``base`` carries importance and the strength is not 0.
-        consolidate: Measure the importance at the base, before training.
+        consolidate: What the round's terms say; with the task it decides whether and where importance is measured.
         clock: Monotonic seconds.
         should_stop: Asked before each step.
 
@@ -121,12 +121,14 @@ def _train(
     generator = np.random.default_rng(seed)
     rows = generator.permutation(len(dataset))[: task.merge.examples_cap]
     dataset = dataset.take(np.sort(rows))
-    importance = None
-    if consolidate:
+    importance, at = None, task.importance_at(consolidate)
+    if at == "base":
         importance = measure_importance(network, dataset, task.consolidation.examples, seed)
     step = _compile_step(network, task, dataset, _penalty(network, base, anchor, task))
     batches = _batches(len(dataset), task.training, generator)
     steps, millis = _run(step, batches, clock, should_stop)
+    if at == "reached":
+        importance = measure_importance(network, dataset, task.consolidation.examples, seed)
     return Trained(network.weights(base), importance, len(dataset), steps, millis)
 
 

@@ -336,7 +336,7 @@ class ClientWorker:
             task,
             self._dataset,
             seed=seed_of(round_.id, self.account),
-            consolidate=task.needs_importance(round_.terms.consolidate),
+            consolidate=round_.terms.consolidate,
             should_stop=self._should_stop,
         )
         most = round_.terms.max_millis

@@ -66,6 +66,7 @@ MAX_ARTIFACT_BYTES = 1 << 40
 MAX_TASK_BYTES = 1024 * 1024  # a task is a page of settings
 
 DeltaType = Literal["int8", "int16", "int32"]
+ImportanceAt = Literal["base", "reached"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,17 @@ class Task:
 
     def needs_importance(self, consolidate: bool) -> bool:
         """Whether updates carry importance: in rounds whose terms say ``consolidate``, and wherever the rule uses it."""
-        return consolidate or self.merge.rule in NEEDS_IMPORTANCE
+        return self.importance_at(consolidate) is not None
+
+    def importance_at(self, consolidate: bool) -> ImportanceAt | None:
+        """Return the weights at which a client measures importance, None where none is needed.
+
+        In rounds that consolidate at the "base", where the new anchor is; for a rule that uses it at the weights that the
+        client "reached" (Matena and Raffel 2022; Shoham et al. 2019). "fisher-weighted" has one measure for both.
+        """
+        if consolidate and self.merge.rule != "fedcurv":
+            return "base"
+        return "reached" if self.merge.rule in NEEDS_IMPORTANCE else None
 
     def largest_weight(self) -> int:
         """The most that one update weighs in the merge of trainable tensors."""

@@ -12,6 +12,8 @@ import pytest
 
 import client.trainer
 from client.data import Dataset
+from client.importance import measure_importance
+from client.keras_model import build
 from client.trainer import TrainingFailed, TrainingStopped, seed_of, train
 from protocol.errors import InvalidInput, RondoError, UnsafeArchitecture, WrongTensor
 from protocol.grid import to_float32
@@ -316,3 +318,21 @@ def test_the_importance_is_measured_at_the_base_and_on_a_bounded_sample(
     assert first is not None
     assert second is not None
     assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("rule", ["fedcurv", "fisher-weighted"])
+def test_rules_that_use_importance_have_it_measured_at_the_weights_that_were_reached(
+    softmax_regression: Callable[[], Model], rule: Any
+) -> None:
+    base, data = softmax_regression(), blobs(64, 1)
+    task = replace(TASK, merge=MergeRule(rule))
+    trained = train(base, None, task, data, seed=1, consolidate=False)
+    assert trained.importance is not None
+    network = build(base)
+    at_base = measure_importance(network, data, task.consolidation.examples, 1)
+    for name, weights in trained.weights.items():
+        network.variables[name].assign(weights)
+    reached = measure_importance(network, data, task.consolidation.examples, 1)
+    for name, actual in trained.importance.items():
+        np.testing.assert_allclose(actual, reached[name], rtol=1e-5)
+        assert not np.allclose(actual, at_base[name], rtol=1e-2)

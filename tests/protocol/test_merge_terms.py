@@ -253,3 +253,11 @@ def test_importance_that_could_not_be_counted_is_refused_before_launch() -> None
     check_bounds(Task("a", merge=replace(terms, fisher_floor=Fraction(1))), 1000)
     with pytest.raises(ArithmeticRefused, match="importance"):
         check_bounds(Task("a", merge=terms), 1000)
+
+
+@pytest.mark.parametrize("rule", get_args(RuleName))
+def test_where_importance_is_measured(rule: RuleName) -> None:
+    """At the base in rounds that consolidate, but for FedCurv, which never does; else at the weights that were reached."""
+    expected = {"fisher-weighted": ("reached", "base"), "fedcurv": ("reached", "reached")}
+    task = Task("t", merge=MergeRule(rule))
+    assert (task.importance_at(False), task.importance_at(True)) == expected.get(rule, (None, "base"))
