@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from processor import committee as committees
 from processor.agreement import agreements
 from processor.blocks import Member
-from processor.consolidation import Renewed, renew
+from processor.consolidation import renew
 from processor.engine import Merged, merge_updates
 from processor.facts import RoundFacts, facts
 from processor.merge import merge_digest
+from processor.result import make_result
 from processor.rules import rule_name
 from processor.runs import Run, serial
 from processor.screening import Screened, screen
-from processor.stated import Demand, is_stated, taken
-from processor.updates import Accepted, Fetch, UpdateReader
-from protocol.committee import encode_committee
+from processor.stated import Demand, is_stated
+from processor.updates import Fetch, UpdateReader
 from protocol.content import Content, Files
-from protocol.errors import TooLarge
 from protocol.hashing import result_hash
 from protocol.merkle import MerkleTree
-from protocol.model import Model, encode_model
+from protocol.model import Model
 from protocol.past import NOTHING, Moments, Past
-from protocol.report import Derived, Outcome, UpdateVerdict, derived_hash
+from protocol.report import Derived, UpdateVerdict, derived_hash
 from protocol.rewards import floor_credit_millis, reward, rewards_tree
-from protocol.server_state import state_contents
 from protocol.task import Task, check_bounds
-from protocol.types import Address, Digest, Hash
-from protocol.unixfs import directory_digest
+from protocol.types import Address, Hash
 
 __all__ = ["Derivation", "RoundFacts", "derive_round", "facts"]
 
@@ -63,22 +60,6 @@ class Derivation:
     anchors: tuple[Content, ...] = ()
     moments: Moments | None = None
     demand: Demand | None = None
-
-
-@dataclass(frozen=True)
-class _Result:
-    """The model that a merge made, and what the record says of it."""
-
-    model: Model | None
-    files: dict[str, bytes] | None
-    digest: Digest
-    outcome: Outcome
-    saturated: int = 0
-    consolidated: bool = False
-    artifacts: tuple[Mapping[str, bytes] | Files, ...] = ()
-    anchors: tuple[Content, ...] = ()
-    demand: Demand | None = None
-    moments: Moments | None = None
 
 
 def derive_round(
@@ -119,7 +100,7 @@ def derive_round(
     left = task.after_refusals(sum(one.verdict == "refused" for one in screened))
     merged = merge_updates(left, base, counted, past.moments, run) if len(counted) >= left.least_updates() else None
     renewed = renew(task, facts.terms.consolidate, base, merged, counted, run) if merged is not None else None
-    result = _result(facts, task, base, merged, renewed, [member.accepted for member in counted], past)
+    result = make_result(facts, task, base, merged, renewed, [member.accepted for member in counted], past)
     merged = merged if result.outcome == "merged" else None
 
     weights, agreement = _shares(base, merged, members, run)
@@ -165,70 +146,6 @@ def _shares(
         return {client: member.accepted.weight for client, member in zip(clients, members, strict=True)}, {}
     found = agreements(base, merged, members, run)
     return {client: merged.weights.get(client, 0) for client in clients}, dict(zip(clients, found, strict=True))
-
-
-def _result(
-    facts: RoundFacts,
-    task: Task,
-    base: Model,
-    merged: Merged | None,
-    renewed: Renewed | None,
-    accepted: Sequence[Accepted],
-    past: Past,
-) -> _Result:
-    """Make the merged model. Without a merge, or where nobody could fetch its result, the base stays, under its digest."""
-    if merged is None:
-        return _Result(None, None, facts.base, "too-few-updates")
-    committee = committees.renewed(task.committee, past.committee, facts, accepted, merged.weights)
-    kept = None if committee is None else encode_committee(committee)
-    try:
-        state = _state(facts, task, base, merged)
-    except TooLarge:
-        return _Result(None, None, facts.base, "too-large")
-    artifacts = tuple(files for files in (state, kept) if files is not None)
-    model = replace(
-        base,
-        round=facts.index,
-        parents=(facts.base,),
-        mantissas=merged.mantissas,
-        server_state=None if state is None else directory_digest(state),
-        committee=None if kept is None else directory_digest(kept),
-    )
-    if renewed is not None:
-        model = replace(model, importance=renewed.importance, anchor=str(renewed.anchor))
-    demand = None
-    if is_stated(task.merge.rule):
-        assert committee is not None  # noqa: S101 - decode_task: who distils keeps a committee; tells the type checker
-        demand = Demand(model, committee)
-        stated = taken(past.stated, demand)
-        if stated is None:
-            return _Result(None, None, facts.base, "unfit-model", demand=demand)
-        model = stated
-    try:
-        files = encode_model(model)
-    except TooLarge:
-        return _Result(None, None, facts.base, "too-large")
-    if sum(map(len, files.values())) > task.limits.model_bytes:
-        return _Result(None, None, facts.base, "too-large")
-    return _Result(
-        model,
-        files,
-        directory_digest(files),
-        "merged",
-        merged.saturated,
-        renewed is not None,
-        artifacts,
-        () if renewed is None or renewed.file is None else (renewed.file,),
-        demand,
-        merged.moments,
-    )
-
-
-def _state(facts: RoundFacts, task: Task, base: Model, merged: Merged) -> dict[str, Content] | None:
-    """The state that the server's step leaves, None where it has none."""
-    if merged.moments is None:
-        return None
-    return state_contents(task.server.step, facts.index, merged.moments, base.specs)
 
 
 def _verdict(
