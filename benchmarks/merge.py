@@ -137,8 +137,8 @@ def run(scratch: Path, sizes: list[Size], cases: list[str], repeats: int, before
     limit_of = machine_limits()
     try:
         for size in sizes:
-            turns = max(repeats, SMALL_REPEATS) if size == SIZES[0] else repeats
-            new = measure_size(scratch, size, cases, turns, flower)
+            turns = SMALL_REPEATS if size == SIZES[0] else REPEATS
+            new = measure_size(scratch, size, cases, repeats or turns, flower)
             measured[size.name] = {**measured.get(size.name, {}), **new}
         precision = krum_precision(scratch, flower)
         versions = flower.versions if flower else {}
@@ -168,7 +168,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one small size; write nothing")
     parser.add_argument("--cases", default=",".join((*RULES, *BESIDE)), help="which, with commas")
     parser.add_argument("--sizes", default=",".join(size.name for size in SIZES), help="which, with commas")
-    parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--repeats", type=int, default=0, help=f"turns; {SMALL_REPEATS} or {REPEATS} by default")
     parser.add_argument("--dir", type=Path, default=None, help="a directory on a disk with 3 GB to spare")
     options = parser.parse_args()
     sizes = [QUICK] if options.quick else [size for size in SIZES if size.name in options.sizes.split(",")]

@@ -78,6 +78,9 @@ def unsnap(values: NDArray[np.float32], exponent: int, subject: str = "A tensor"
         OutsideWindow: A value lies between grid points, a mantissa would be 2^24 or more, or E is no grid's.
     """
     check_exponent(exponent, subject)
+    mantissas = _round_trip(values, exponent)
+    if mantissas is not None:
+        return mantissas
     check_finite(values, subject)
     if (values.view(np.uint32) == _MINUS_ZERO).any():
         raise NotCanonical(f"{subject} holds -0.0.", "The mantissa 0 has one float32, +0.0.", "Write +0.0.")
@@ -91,6 +94,19 @@ def unsnap(values: NDArray[np.float32], exponent: int, subject: str = "A tensor"
             "Snap it first.",
         )
     return mantissas
+
+
+def _round_trip(values: NDArray[np.float32], exponent: int) -> NDArray[np.int32] | None:
+    """Return the mantissas of which `to_float32` makes exactly the bytes of ``values``; None where there are none.
+
+    Nothing is believed of the first step, which may overflow, underflow or meet NaN: the bytes decide.
+    """
+    with np.errstate(all="ignore"):
+        mantissas = np.asarray(np.multiply(values, np.float32(2.0**-exponent)).astype(np.int32))
+    if mantissas.max(initial=0) >= MANTISSA_LIMIT or mantissas.min(initial=0) <= -MANTISSA_LIMIT:
+        return None
+    again = to_float32(mantissas, exponent)
+    return mantissas if np.array_equal(again.view(np.uint32), values.view(np.uint32)) else None
 
 
 def to_float32(mantissas: NDArray[np.int32], exponent: int) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ Files: ``update.json``, ``delta.safetensors`` (one signed integer dtype) and, in
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ MANIFEST, DELTA, IMPORTANCE = "update.json", "delta.safetensors", "importance.sa
 # dtype -> (largest e - E, largest |q|). Each product |q| * 2^(e - E) stays below 2^22, on which the merge's overflow
 # bound rests (protocol.task.check_bounds): 127 * 2^15 and 32767 * 2^7 are below 2^22, as is 2^22 - 1.
 WINDOW = {"int8": (15, 127), "int16": (7, 32767), "int32": (0, (1 << 22) - 1)}
+
+LOOKED_AT = 1 << 17  # coordinates at once: what was just read is still in the nearer caches
 
 # Wide enough for any float64 Fisher value, narrow enough that 2^(e - e') is a small integer (under 260 bytes).
 MIN_IMPORTANCE_EXPONENT, MAX_IMPORTANCE_EXPONENT = -1022, 1023
@@ -121,11 +123,36 @@ def _dumps(values: Mapping[str, tensors.Tensor]) -> bytes:
     return tensors.dumps({name: tensors.whole(tensor) for name, tensor in values.items()})
 
 
-def check_update(update: Update, *, base: Model, delta_type: str, importance: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class Guarded(tensors.Stored):
+    """A delta whose mantissas are checked whenever they are read: its reader raises OutsideWindow, which names ``subject``."""
+
+    name: str = ""
+    subject: str = ""
+
+    def read_into(self, start: int, out: tensors.Array) -> None:
+        """Fill ``out`` as `protocol.tensors.Stored.read_into`. Raises OutsideWindow too."""
+        tensors.Stored.read_into(self, start, out)
+        _require_within(self.name, out, self.subject)
+
+
+def guarded(update: Update, subject: str) -> Update:
+    """Return ``update`` with its stored deltas `Guarded`, for `check_update` without ``mantissas``."""
+    deltas = {
+        name: Guarded(one.content, one.start, one.shape, one.dtype, name, subject)
+        if isinstance(one, tensors.Stored)
+        else one
+        for name, one in update.deltas.items()
+    }
+    return replace(update, deltas=deltas)
+
+
+def check_update(update: Update, *, base: Model, delta_type: str, importance: bool, mantissas: bool = True) -> None:
     """Refuse an update that does not fit ``base`` and its round; the first problem in a fixed order decides the rule.
 
     Args:
         delta_type: The task's, "int8", "int16" or "int32". importance: Whether the round needs it (Task.needs_importance).
+        mantissas: Whether to look at every one of them; without, they have to be read `guarded`.
 
     Raises:
         WrongTensor: A tensor is missing, unknown, or has another shape or dtype.
@@ -137,7 +164,7 @@ def check_update(update: Update, *, base: Model, delta_type: str, importance: bo
     merged = merged_specs(base.specs)
     check_arrays(update.deltas, merged, DELTA, delta_type)
     for spec in merged:
-        _check_window(spec, update.exponents[spec.name], update.deltas[spec.name])
+        _check_window(spec, update.exponents[spec.name], update.deltas[spec.name], mantissas)
     _check_importance(update.importance, base, importance)
     for spec in merged:
         if spec.non_negative:
@@ -181,18 +208,26 @@ def _importance_exponents(field: Field, importance: Mapping[str, tensors.Tensor]
     return _exponents(field, importance)
 
 
-def _check_window(spec: TensorSpec, exponent: int, delta: tensors.Tensor) -> None:
-    shift_limit, limit = WINDOW[delta.dtype.name]
+def _check_window(spec: TensorSpec, exponent: int, delta: tensors.Tensor, mantissas: bool) -> None:
+    shift_limit, _ = WINDOW[delta.dtype.name]
     if not 0 <= exponent - spec.grid <= shift_limit:
         raise OutsideWindow(
             f"The change of {spec.name} has exponent {exponent}.",
             f"On its grid of exponent {spec.grid}, {delta.dtype.name} takes {spec.grid} to {spec.grid + shift_limit}.",
             "Quantise it again.",
         )
-    if any(int(part.max()) > limit or int(part.min()) < -limit for _, part in tensors.spans_of(delta)):
+    if mantissas or not isinstance(delta, tensors.Stored):
+        for _, part in tensors.spans_of(delta, LOOKED_AT):
+            _require_within(spec.name, part)
+
+
+def _require_within(name: str, part: tensors.Array, subject: str = "") -> None:
+    limit = WINDOW[part.dtype.name][1]
+    # no int8 or int16 is above its limit
+    if int(part.min()) < -limit or (limit < np.iinfo(part.dtype).max and int(part.max()) > limit):
         raise OutsideWindow(
-            f"The change of {spec.name} has a mantissa outside ±{limit}.",
-            f"That is the window of {delta.dtype.name}.",
+            f"{subject}The change of {name} has a mantissa outside ±{limit}.",
+            f"That is the window of {part.dtype.name}.",
             "Quantise it again.",
         )
 

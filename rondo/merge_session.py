@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -96,12 +97,16 @@ class MergeSession:
         with self._store.lease(directory_cid(base), *map(directory_cid, updates)):
             settled = self._task(task)
             limits = settled.limits if settled else Limits(LIMIT, LIMIT)
-            named = self._updates(updates, limits.update_bytes)
+            with ThreadPoolExecutor(
+                1, "base"
+            ) as aside:  # what decodes the base waits for nothing that the updates need
+                opening = aside.submit(self._base, base, limits.model_bytes)
+                named = self._updates(updates, limits.update_bytes)
+                model = opening.result()
             settled = _with_terms(settled or _plain_task(named[0], len(named)), terms)
-            model = self._base(base, limits.model_bytes)
             needed = settled.needs_importance(consolidate)
             size = sum(tensor.size * tensor.dtype.itemsize for one in named for tensor in one.update.deltas.values())
-            check_updates(named, base, model, settled, needed, self._watched("checking", size))
+            named = check_updates(named, base, model, settled, needed, self._watched("checking", size))
             result, merged = merge_model(
                 base,
                 model,
@@ -136,10 +141,7 @@ class MergeSession:
             )
 
     def _base(self, digest: Digest, limit: int) -> Model:
-        with TransferProgress("base model") as on_progress:
-            return decode_model(
-                open_artifact(self._store, digest, limit, workers=self._threads, on_progress=on_progress)
-            )
+        return decode_model(open_artifact(self._store, digest, limit, workers=self._threads))
 
     def _watched(self, name: str, size: int) -> Run:
         """Return ``run`` that shows how far each pass over ``size`` bytes of updates is."""

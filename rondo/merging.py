@@ -31,9 +31,9 @@ from protocol.errors import (
 from protocol.model import Model, weights_cid
 from protocol.task import Task, check_bounds
 from protocol.types import Address, Digest
-from protocol.update import Update, check_update, decode_update
+from protocol.update import Update, check_update, decode_update, guarded
 
-_SAMPLE = 1 << 12  # coordinates of each tensor that tell honest updates apart without reading all of them
+_SAMPLE = 1 << 9  # coordinates of each tensor that tell honest updates apart without reading all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,11 @@ def decode_updates(digests: Sequence[Digest], files: Sequence[Files]) -> list[Na
 
 def check_updates(
     updates: Sequence[Named], base_digest: Digest, base: Model, task: Task, importance: bool, run: Run
-) -> None:
+) -> list[Named]:
     """Check each of ``updates`` as a round does: that it fits the base, and that no two hold the same change.
+
+    All but their mantissas, which may be gigabytes: those of the updates that are returned are checked as they are read,
+    and a merge reads all of them.
 
     Args:
         importance: Whether updates must carry it (Task.needs_importance).
@@ -92,7 +95,7 @@ def check_updates(
 
     def check(one: Named) -> ArtifactRefused | bytes:
         try:
-            check_update(one.update, base=base, delta_type=task.delta_type, importance=importance)
+            check_update(one.update, base=base, delta_type=task.delta_type, importance=importance, mantissas=False)
         except ArtifactRefused as refusal:
             return refusal
         return delta_hash(one.update, _SAMPLE)
@@ -102,7 +105,9 @@ def check_updates(
         if not isinstance(answer, bytes):
             raise _naming(one, answer) from answer
         samples.append(answer)
-    _require_different([one for one, sample in zip(updates, samples, strict=True) if Counter(samples)[sample] > 1])
+    often = Counter(samples)
+    _require_different([one for one, sample in zip(updates, samples, strict=True) if often[sample] > 1])
+    return [replace(one, update=guarded(one.update, f"{one} is refused: ")) for one in updates]
 
 
 def members_of(updates: Sequence[Named], task: Task) -> list[Member]:
