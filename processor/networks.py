@@ -1,8 +1,7 @@
 """Comparator networks: the middle of every coordinate's values without sorting them all, one comparison for whole rows.
 
 A network is a list of comparators (i, j), i < j: wire i keeps the smaller value, wire j the larger one. Batcher's odd-even
-mergesort (Batcher, *Sorting Networks and Their Applications*, AFIPS 1968; Knuth, TAOCP 3, 5.2.2, algorithm M) sorts any
-number of wires. Where only the sum of the values left after trimming is wanted, most of it is dead and is removed: whatever
+mergesort (Batcher, *Sorting Networks and Their Applications*, AFIPS 1968; Knuth, TAOCP 3, 5.3.4) sorts any number of wires. Where only the sum of the values left after trimming is wanted, most of it is dead and is removed: whatever
 merely swaps two kept values, or two dropped ones, and the half of a comparator whose result nobody reads.
 """
 
@@ -156,8 +155,8 @@ def _sum(wires: list[NDArray[np.integer]]) -> NDArray[np.int64]:
 
 
 def _odd_even_mergesort(wires: int) -> Iterator[tuple[int, int]]:
-    """Yield Batcher's comparators for any number of wires (Knuth's algorithm M: that of the next power of two, less what
-    touches wires that would hold the largest values anyway).
+    """Yield Batcher's comparators for any number of wires: those of the next power of two, less all that touch a further
+    wire, which could hold nothing but a value larger than any.
     """
     half = 1
     while half < wires:
