@@ -1,8 +1,9 @@
 """Comparator networks: the middle of every coordinate's values without sorting them all, one comparison for whole rows.
 
 A network is a list of comparators (i, j), i < j: wire i keeps the smaller value, wire j the larger one. Batcher's odd-even
-mergesort (Batcher, *Sorting Networks and Their Applications*, AFIPS 1968; Knuth, TAOCP 3, 5.3.4) sorts any number of wires. Where only the sum of the values left after trimming is wanted, most of it is dead and is removed: whatever
-merely swaps two kept values, or two dropped ones, and the half of a comparator whose result nobody reads.
+mergesort (Batcher, *Sorting Networks and Their Applications*, AFIPS 1968; Knuth, TAOCP 3, 5.3.4) sorts any number of wires.
+Where only the sum of the values left after trimming is wanted, most of it is dead and is removed: whatever merely swaps two
+kept values, or two dropped ones, and the half of a comparator whose result nobody reads.
 """
 
 from __future__ import annotations
