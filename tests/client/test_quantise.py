@@ -60,7 +60,7 @@ def test_what_is_sent_and_what_is_left_add_up(old: Any, new: Any, delta_type: An
     sent = quantised.deltas["00000.w"].astype(np.int64) << shift
     wanted = new.astype(np.int64) - old + (0 if residual is None else residual)
     assert np.array_equal(sent + quantised.residual["00000.w"], wanted)
-    check_update(update_of(quantised), base=base, delta_type=delta_type, consolidate=False)
+    check_update(update_of(quantised), base=base, delta_type=delta_type, importance=False)
     if quantised.clipped == 0:
         assert np.abs(quantised.residual["00000.w"]).max() <= (1 << shift) // 2
     widest, limit = WINDOW[delta_type]
@@ -104,7 +104,7 @@ def test_weights_beyond_the_grid_are_clipped_and_counted() -> None:
 def test_a_non_negative_statistic_stays_so(old: Any, new: Any, delta_type: Any) -> None:
     base = model(np.abs(old), TensorClass.STATISTIC, non_negative=True)
     quantised = quantise(base, weights(np.abs(new)), delta_type)
-    check_update(update_of(quantised), base=base, delta_type=delta_type, consolidate=False)
+    check_update(update_of(quantised), base=base, delta_type=delta_type, importance=False)
 
 
 def test_statistics_neither_leave_nor_take_a_residual() -> None:
