@@ -156,7 +156,7 @@ def test_a_model_that_names_another_state_than_follows_is_found_out(
 
     train(world)
     with monkeypatch.context() as patch:
-        patch.setattr("processor.round.state_contents", heated)
+        patch.setattr("processor.result.state_contents", heated)
         world.worker().settle(world.round.id)
     found = audit(world)
     assert found.verdict is Verdict.MISMATCH
