@@ -20,6 +20,7 @@ from auditor.sources import (
 )
 from network.chain import Chain
 from network.past import hold
+from network.processors import usable_processors
 from network.progress import Watch, unwatched
 from network.store import ContentStore
 from processor.round import Derivation, derive_round, facts
@@ -135,7 +136,7 @@ def _decide(
         with hold(store, round_, base):
             past = load_past_or_undecided(store, state, round_, task, base, watch)
             read = partial(open_update_or_undecided, store, task=task, watch=watch)
-            derivation = derive_round(what, task, base, read, absent, past, Threads())
+            derivation = derive_round(what, task, base, read, absent, past, Threads(usable_processors()))
     except (ArtifactRefused, ArithmeticRefused) as refusal:
         raise Undecided(f"No result follows from base, task and terms: {refusal.what}") from refusal
     except GONE as error:

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.merge_inputs import Size
 from benchmarks.results import lower_limit, upper_limit
-from processor.runs import usable_processors
+from network.processors import usable_processors
 from protocol import sha256_lanes
 from protocol.unixfs import CHUNK
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.processes import MAXRSS_UNIT
 from network.directory_store import DirectoryStore
+from network.processors import usable_processors
 from processor.runs import Threads
 from protocol import sha256_lanes
 from protocol.cid import directory_cid, parse_cid
@@ -27,7 +28,7 @@ from rondo.merge_session import MergeSession
 def merge_once(store: DirectoryStore, inputs: Path, terms: dict[str, Any], consolidate: bool) -> str:
     """Merge what ``inputs`` lists and return the model's CID."""
     listed = json.loads(inputs.read_text())
-    session = MergeSession(store, Threads())
+    session = MergeSession(store, Threads(usable_processors()))
     outcome = session.merge(
         parse_cid(listed["base"]).digest,
         [parse_cid(one).digest for one in listed["updates"]],

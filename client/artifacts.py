@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from network.past import hold, load_past, open_update
 from network.probe import probe
+from network.processors import usable_processors
 from network.progress import Watch, unwatched
 from network.standing import load_standing
 from network.store import ContentStore
@@ -146,7 +147,7 @@ class Artifacts:
                     continue
                 tried.add(absent)
                 with contextlib.suppress(BlockMissing, BlockCorrupt):
-                    derivation = derive_round(what, task, base, read, absent, past, Threads())
+                    derivation = derive_round(what, task, base, read, absent, past, Threads(usable_processors()))
                     if derivation.rewards.root == wanted_root:
                         return [(one.client, one.reward) for one in derivation.derived.updates]
         raise RewardsUnknown(

@@ -9,6 +9,7 @@ from importlib import metadata
 
 from network.chain import Chain
 from network.past import hold, load_past, open_update
+from network.processors import usable_processors
 from network.progress import Watch, unwatched
 from network.store import ContentStore
 from network.transfer import fetch, publish, publish_file
@@ -79,7 +80,13 @@ def prepare_settlement(
 
     def derive(past: Past) -> Derivation:
         return derive_round(
-            facts(chain.chain_id, chain.contract, round_), task, base, fetch_update, unavailable, past, Threads()
+            facts(chain.chain_id, chain.contract, round_),
+            task,
+            base,
+            fetch_update,
+            unavailable,
+            past,
+            Threads(usable_processors()),
         )
 
     with hold(store, round_, base):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,11 +30,11 @@ class Threads:
     """A `Run` over a pool of threads, which holds as many results ahead of the caller as it has threads, twice.
 
     Args:
-        count: Threads; by default one a processor that this process may use, at most 16.
+        count: Threads, of which at most 16 are used.
     """
 
-    def __init__(self, count: int | None = None) -> None:
-        self.count = count or min(MOST_THREADS, usable_processors())
+    def __init__(self, count: int) -> None:
+        self.count = min(MOST_THREADS, count)
 
     def __call__(self, function: Callable[[Work], Result], items: Sequence[Work]) -> Iterator[Result]:
         """Raises whatever the function does; what has not begun then never does."""
@@ -53,8 +52,3 @@ class Threads:
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def usable_processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

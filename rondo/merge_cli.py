@@ -134,9 +134,10 @@ def _run(ray: str | None, workers: int | None) -> Any:
         from rondo.ray_run import RayRun
 
         return RayRun(ray, workers)
+    from network.processors import usable_processors
     from processor.runs import Threads
 
-    return nullcontext(Threads(workers))
+    return nullcontext(Threads(workers or usable_processors()))
 
 
 def _named(updates: Sequence[str]) -> list[str]:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from network.arrival import open_artifact, open_artifacts
+from network.processors import usable_processors
 from network.progress import TransferProgress
 from network.store import ContentStore
 from network.transfer import fetch, publish
-from processor.runs import Run, usable_processors
+from processor.runs import Run
 from protocol.cid import directory_cid, parse_cid
 from protocol.errors import ArtifactRefused, InvalidInput
 from protocol.merge_terms import MAX_EXAMPLES_CAP, MergeRule

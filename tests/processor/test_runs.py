@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor import runs
-from processor.runs import Run, Threads, serial, usable_processors
+from processor.runs import Run, Threads, serial
 
 RUNS = [serial, *map(Threads, (1, 2, 3, 8))]
 
@@ -143,9 +142,6 @@ def test_one_thread_and_one_item_need_no_pool() -> None:
     assert list(Threads(8)(thread, [1])) == [here]
 
 
-def test_the_default_is_what_this_process_may_use_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert 1 <= usable_processors() <= (os.cpu_count() or 1)
-    monkeypatch.setattr(runs, "usable_processors", lambda: 512)
-    assert Threads().count == runs.MOST_THREADS
-    monkeypatch.setattr(runs, "usable_processors", lambda: 3)
-    assert Threads().count == 3
+def test_threads_are_bounded() -> None:
+    assert Threads(512).count == runs.MOST_THREADS
+    assert Threads(3).count == 3
