@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.blocks import Span, spans
-from processor.merge import Part
+from processor.merge import Part, moved
 from processor.runs import Run, Threads, serial
 from processor.server_step import ServerMoments, check_step, constant, fixed, step_of
 from protocol.errors import ArithmeticRefused
@@ -216,3 +216,27 @@ def test_only_trainables_have_moments_in_their_shapes() -> None:
         "00001.b": [(11,)] * 2,
     }
     assert ServerMoments(ServerStep(), SPECS, None).after is None
+
+
+# --- against the paper, in floats ---
+
+
+@pytest.mark.parametrize("step", ["momentum", "adam", "yogi"])
+def test_follows_the_paper_in_floats(step: Step) -> None:
+    """Reddi et al. 2021, alg. 2 (FedAvgM: Hsu et al. 2019) in float64 and in the weights' units, over 20 rounds."""
+    grid, size, random = -20, 200, np.random.default_rng(3)
+    terms = ServerStep(step, Fraction(1, 3) if step == "momentum" else Fraction(1, 100))
+    rate, beta1, beta2, tau = map(float, (terms.rate, terms.beta1, terms.beta2, terms.tau))
+    drift = random.normal(0, 0.01, size)  # what all rounds have in common
+    state, x, m, v = tuple(np.zeros(size, np.int64) for _ in range(MOMENTS[step])), np.zeros(size), 0.0, 0.0
+    q = np.zeros(size, np.int32)
+    for _ in range(20):
+        change = np.rint((drift + random.normal(0, 0.01, size)) / 2.0**grid).astype(np.int64)
+        d = change * 2.0**grid
+        m = beta1 * m + (d if step == "momentum" else (1 - beta1) * d)
+        v = beta2 * v + (1 - beta2) * d**2 if step == "adam" else v - (1 - beta2) * d**2 * np.sign(v - d**2)
+        x = x + rate * (m if step == "momentum" else m / (np.sqrt(v) + tau))
+        part, state = step_of(terms).apply(Part(change * 1000, 1000), state, grid)
+        q, _ = moved(q, part)
+    assert np.abs(x).max() > 0.01  # thousands of grid steps
+    np.testing.assert_allclose(q * 2.0**grid, x, atol=40 * 2.0**grid, rtol=1e-5)
