@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 from processor.blocks import Span
 from processor.isqrt import isqrt
-from processor.merge import Part
+from processor.merge import Part, join
 from protocol.errors import ArithmeticRefused
 from protocol.fixed_point import mul_half_even, round_half_even_div, saturate
 from protocol.merge_terms import ServerStep
@@ -48,6 +48,7 @@ from protocol.tensors import read_span
 LARGEST_CHANGE = 1 << 22 + FRACTION_BITS
 CONSTANT_BITS = 28
 MOST_SHIFT = 30
+WIDTH = 1 << 14  # coordinates that are stepped at once: what is between stays in a processor's cache
 LARGEST_TAU = 1 << 31  # in 2^-8 steps: half of the grid's range
 
 Values = NDArray[np.int64]
@@ -177,6 +178,11 @@ class ServerMoments:
 
     def step(self, span: Span, part: Part) -> Part:
         """Return what the base is moved by in ``span``, and note its moments."""
+        if self._step == PlainStep(Fraction(1)):
+            return part
+        return join([self._step_piece(piece, _cut(part, span, piece)) for piece in span.cut(WIDTH)])
+
+    def _step_piece(self, span: Span, part: Part) -> Part:
         after = self._after[span.name]
         if self._before is None:
             before = tuple(np.zeros(span.size, np.int64) for _ in after)
@@ -188,6 +194,13 @@ class ServerMoments:
         for whole, values in zip(after, moments, strict=True):
             whole.reshape(-1)[span.start : span.stop] = values
         return stepped
+
+
+def _cut(part: Part, span: Span, piece: Span) -> Part:
+    """The part of ``piece``, which lies within ``span``, whose part is given."""
+    cut = slice(piece.start - span.start, piece.stop - span.start)
+    denominator = part.denominator if isinstance(part.denominator, int) else part.denominator[cut]
+    return Part(part.numerators[cut], denominator)
 
 
 def fixed(part: Part) -> Values:

@@ -154,7 +154,7 @@ def test_a_state_that_is_too_large_to_be_read_merges_nothing(monkeypatch: pytest
     def refuse(*arguments: object) -> None:
         raise TooLarge("A safetensors header has too many bytes.")
 
-    monkeypatch.setattr("processor.round.state_contents", refuse)
+    monkeypatch.setattr("processor.result.state_contents", refuse)
     ring = TinyRound(task=tiny_task(server=TERMS["adam"])).post_all(PEOPLE)
     assert ring.derive().derived.outcome == "too-large" and ring.derive().derived.model == ring.base_digest
 
