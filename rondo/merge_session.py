@@ -17,10 +17,10 @@ from processor.runs import Run
 from protocol.cid import directory_cid, parse_cid
 from protocol.errors import ArtifactRefused, InvalidInput
 from protocol.merge_terms import MAX_EXAMPLES_CAP, MergeRule
-from protocol.model import Model, decode_model, model_contents
+from protocol.model import WEIGHTS, Model, decode_model, model_contents
 from protocol.task import MAX_TASK_BYTES, DeltaType, Limits, Task, decode_task, encode_task, load_task_toml
 from protocol.types import Address, Digest
-from protocol.unixfs import directory_digest
+from protocol.unixfs import directory_digest, list_directory
 from rondo.merging import Named, check_updates, decode_updates, members_of, merge_model
 
 LIMIT = 16 * 1024**3  # bytes of an artifact where no task says less
@@ -114,7 +114,7 @@ class MergeSession:
                 members_of(named, settled),
                 settled,
                 index=model.round + 1 if index is None else index,
-                consolidate=consolidate,
+                anchor=self._anchor(base, limits.model_bytes) if consolidate else None,
                 run=self._watched("merging", size),
             )
             digest = self._finish(result, publish)
@@ -143,6 +143,10 @@ class MergeSession:
 
     def _base(self, digest: Digest, limit: int) -> Model:
         return decode_model(open_artifact(self._store, digest, limit, workers=self._threads))
+
+    def _anchor(self, base: Digest, limit: int) -> str:
+        """Return the CID of the base's weights, which stands in its directory: that was verified."""
+        return str(list_directory(directory_cid(base), self._store.get_block, limit)[WEIGHTS].cid)
 
     def _watched(self, name: str, size: int) -> Run:
         """Return ``run`` that shows how far each pass over ``size`` bytes of updates is."""

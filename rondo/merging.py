@@ -28,7 +28,7 @@ from protocol.errors import (
     TooFewUpdates,
     WrongField,
 )
-from protocol.model import Model, weights_cid
+from protocol.model import Model
 from protocol.task import Task, check_bounds
 from protocol.types import Address, Digest
 from protocol.update import Update, check_update, decode_update, guarded
@@ -122,10 +122,13 @@ def merge_model(
     task: Task,
     *,
     index: int,
-    consolidate: bool = False,
+    anchor: str | None = None,
     run: Run = serial,
 ) -> tuple[Model, Merged]:
     """Merge ``members`` into ``base`` as the round ``index`` of a federation with ``task`` would.
+
+    Args:
+        anchor: The CID of the base's weights file where the members' importances are to be consolidated, else None.
 
     Returns:
         The model that is the next base, and what the merge said beside it.
@@ -136,16 +139,18 @@ def merge_model(
         As `processor.engine.merge_updates`.
     """
     _require_alone(task)
-    if len(members) < task.least_updates() or (consolidate and len(members) < ewc.updates_needed(task.consolidation)):
-        needed = max(task.least_updates(), ewc.updates_needed(task.consolidation) if consolidate else 0)
+    if len(members) < task.least_updates() or (
+        anchor is not None and len(members) < ewc.updates_needed(task.consolidation)
+    ):
+        needed = max(task.least_updates(), ewc.updates_needed(task.consolidation) if anchor is not None else 0)
         raise TooFewUpdates(
             f"{len(members)} updates are too few.", f"The task needs {needed}.", "Name more of them, or another task."
         )
     merged = apply_merge(plan_merge(task, base, members, run), base, None, run, witness=False)
     model = replace(base, round=index, parents=(base_digest,), mantissas=merged.mantissas)
-    if consolidate:
+    if anchor is not None:
         importance = ewc.consolidate(task.consolidation, base, members, run)
-        model = replace(model, importance=importance, anchor=str(weights_cid(base)))
+        model = replace(model, importance=importance, anchor=anchor)
     return model, merged
 
 
