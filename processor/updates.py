@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from threading import Lock
 
 from protocol.content import Files
 from protocol.types import Address, Digest
@@ -39,6 +40,10 @@ class UpdateReader:
     def __init__(self, fetch: Fetch) -> None:
         self._fetch = fetch
         self._decoded: dict[Digest, Update] = {}
+        self._gate = Lock()
+        self._turns: dict[
+            Digest, Lock
+        ] = {}  # threads that want the same update, which a copier names too, wait for one
 
     def __call__(self, digest: Digest) -> Update:
         """Return the update behind ``digest``.
@@ -47,6 +52,9 @@ class UpdateReader:
             ArtifactRefused: Its bytes are not an update in the one canonical encoding.
             Whatever ``fetch`` raises, such as BlockMissing.
         """
-        if digest not in self._decoded:
-            self._decoded[digest] = decode_update(self._fetch(digest))
-        return self._decoded[digest]
+        with self._gate:
+            turn = self._turns.setdefault(digest, Lock())
+        with turn:
+            if digest not in self._decoded:
+                self._decoded[digest] = decode_update(self._fetch(digest))
+            return self._decoded[digest]

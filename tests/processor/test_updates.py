@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from processor.runs import Threads
 from processor.updates import UpdateReader
 from protocol.content import Files
 from protocol.errors import BlockMissing, WrongFiles
@@ -66,3 +68,20 @@ def test_what_lies_on_disk_stays_there(tmp_path: Path) -> None:
 
     assert isinstance(update.deltas[KERNEL], Stored)
     assert np.array_equal(whole(update.deltas[KERNEL]), np.asarray(ring.update("alice").deltas[KERNEL]))
+
+
+def test_threads_that_want_the_same_update_fetch_it_once() -> None:
+    """As where mallory commits alice's digest: both are looked at side by side."""
+    ring = TinyRound()
+    alice, bob = ring.post("alice"), ring.post("bob")
+    fetch = Counting(ring)
+
+    def slow(digest: Digest) -> Mapping[str, bytes] | Files:
+        time.sleep(0.02)
+        return fetch(digest)
+
+    reader = UpdateReader(slow)
+    found = list(Threads(8)(reader, [alice, alice, bob, alice, bob, bob, alice, alice]))
+
+    assert fetch.count == 2
+    assert len({id(update) for update in found}) == 2
