@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from protocol.admission import is_joined
+from protocol.bounds import check_bounds
 from protocol.errors import ArithmeticRefused, InvalidInput, RondoError
 from protocol.rewards import floor_credit_millis
 from protocol.state import FederationState, RoundState
-from protocol.task import Task, check_bounds
+from protocol.task import Task
 from protocol.types import Address, hex32
 
 JOIN = (
@@ -75,7 +76,7 @@ def check_round(
     Checked in every federation, with p the task's publication window:
 
     - p < settlement window, or bytes published in time could come too late for the settlement;
-    - the merge cannot overflow, whatever clients send (``protocol.task.check_bounds``);
+    - the merge cannot overflow, whatever clients send (``protocol.bounds.check_bounds``);
     - the account is admitted to the round;
     - unless ``policy.allow_unpaid``: the rate is above 0, and so is the credit of this client's own planned steps.
 

@@ -15,6 +15,7 @@ from network.files import make_directory, write_atomic
 from network.store import ContentStore
 from network.transfer import publish
 from processor.server_step import check_step
+from protocol.bounds import check_bounds
 from protocol.canonical_json import MAX_INTEGER
 from protocol.cid import directory_cid
 from protocol.errors import InvalidInput, KeyError_, SettingsError, TooLarge, TransactionReverted
@@ -22,7 +23,7 @@ from protocol.hashing import federation_id
 from protocol.model import Model, encode_model
 from protocol.server_state import MOMENTS
 from protocol.specs import trainable_specs
-from protocol.task import Task, check_bounds, encode_task
+from protocol.task import Task, encode_task
 from protocol.terms import FederationTerms
 from protocol.types import ZERO_ADDRESS, ZERO_HASH, Address, Digest, FederationId, Hash, bytes32, hex32
 

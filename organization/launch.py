@@ -7,11 +7,12 @@ from network.past import load_moments
 from network.store import ContentStore
 from network.transfer import fetch
 from processor.server_step import check_step
+from protocol.bounds import check_bounds
 from protocol.errors import InsufficientFunds, InvalidInput, KeyError_
 from protocol.model import decode_model
 from protocol.reference import resolve_federation
 from protocol.replay import FederationState, State
-from protocol.task import MAX_TASK_BYTES, Task, check_bounds, decode_task
+from protocol.task import MAX_TASK_BYTES, Task, decode_task
 from protocol.terms import RoundTerms
 from protocol.types import Address, FederationId, RoundId
 

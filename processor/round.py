@@ -18,6 +18,7 @@ from processor.runs import Run, serial
 from processor.screening import Screened, screen
 from processor.stated import Demand, is_stated
 from processor.updates import Fetch, UpdateReader
+from protocol.bounds import check_bounds
 from protocol.content import Content, Files
 from protocol.hashing import result_hash
 from protocol.merkle import MerkleTree
@@ -25,7 +26,7 @@ from protocol.model import Model
 from protocol.past import NOTHING, Moments, Past
 from protocol.report import Derived, UpdateVerdict, derived_hash
 from protocol.rewards import floor_credit_millis, reward, rewards_tree
-from protocol.task import Task, check_bounds
+from protocol.task import Task
 from protocol.types import Address, Hash
 
 __all__ = ["Derivation", "RoundFacts", "derive_round", "facts"]

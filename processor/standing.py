@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from protocol.merge_terms import MAX_STANDING_FACTOR
 
-MAX_FACTOR = MAX_STANDING_FACTOR  # of any client: protocol.task.check_bounds counts on it
+MAX_FACTOR = MAX_STANDING_FACTOR  # of any client: protocol.bounds.check_bounds counts on it
 NEUTRAL_FACTOR = 8  # of a client without a past
 # Thousandths that move the factor by 1. At a decay of 9/10 four refusals one after another (-3439) leave 2 of 8, five
 # (-4095) nothing; one that always agrees by 500 comes to the most within 16 rounds.

@@ -20,7 +20,7 @@ from protocol.types import Address, Digest
 
 COMMITTEE = "committee.json"
 VERSION = 1
-# A whole round always fits, since a round takes at most protocol.task.MAX_REPORTED updates; a member takes less than 400
+# A whole round always fits, since a round takes at most protocol.bounds.MAX_REPORTED updates; a member takes less than 400
 # bytes (two CIDs of 59, an address of 42, two integers of at most 16 digits, names), so all of them stay below the limit.
 MAX_MEMBERS = 1 << 17
 MAX_COMMITTEE_BYTES = 64 * 1024 * 1024

@@ -10,7 +10,7 @@ from typing import Literal, cast, get_args
 from protocol.fields import Field
 
 MAX_UPDATES = (1 << 24) - 1  # the contract's uint24
-MAX_EXAMPLES_CAP = (1 << 41) - 1  # protocol.task.check_bounds with one update
+MAX_EXAMPLES_CAP = (1 << 41) - 1  # protocol.bounds.check_bounds with one update
 MAX_RATIO = 1_000_000
 MAX_COMMITTEE_ROUNDS = 64
 MAX_STANDING_WINDOW = 1024

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from protocol import canonical_json
-from protocol.errors import ArithmeticRefused, ArtifactRefused, InvalidInput, WrongFiles
+from protocol.errors import ArtifactRefused, InvalidInput, WrongFiles
 from protocol.fields import Field
-from protocol.fisher_terms import fisher_shift
 from protocol.merge_terms import (
     BYZANTINE,
     MAX_EXAMPLES_CAP,
@@ -48,7 +47,6 @@ __all__ = [
     "Standing",
     "Task",
     "Training",
-    "check_bounds",
     "decode_task",
     "encode_task",
     "load_task_toml",
@@ -59,7 +57,6 @@ TASK = "task.json"
 # Bounds that only have to keep every later product small; none is a recommendation.
 MAX_EPOCHS = 1 << 12  # examples_cap * epochs < 2^53, so planned steps are integers that JSON keeps
 MAX_SECONDS = 30 * 24 * 3600  # the contract's longest settlement and challenge windows
-MAX_REPORTED = 100_000  # verdicts that derived.json holds for sure, however long they are (protocol.report)
 VERSION = 2
 MAX_ARTIFACT_BYTES = 1 << 40
 
@@ -168,42 +165,6 @@ class Task:
         """The most that one update weighs in the merge of trainable tensors."""
         weight = self.merge.examples_cap if self.merge.weighting == "examples" else 1
         return weight * MAX_STANDING_FACTOR if self.standing.use == "weight" else weight
-
-
-def check_bounds(task: Task, max_updates: int) -> None:
-    """Refuse terms under which a merge could leave int64.
-
-    Proof: a delta counts as q * 2^(e - E), below 2^22 in every window (protocol.update.WINDOW), and an update weighs
-    at most n, ``examples_cap`` (of which the mean of statistics is made) or what standing makes of it. So
-    |sum of n_k * q_k * 2^(e_k - E)| < max_updates * n * 2^22 < 2^63, and so is every partial sum in every order; the
-    denominator, at most max_updates * n, is below 2^41. Weights by importance have a proof of their own
-    (protocol.fisher_terms).
-
-    Raises:
-        ArithmeticRefused: max_updates * n * 2^22 is 2^63 or more, max_updates is over 100,000, or it is less than the
-            merge rule needs; importance could not be counted finely enough.
-    """
-    if max_updates < task.least_updates():
-        raise ArithmeticRefused(
-            f"A round of at most {max_updates} updates could never be merged by {task.merge.rule}.",
-            f"This task needs {task.least_updates()} accepted updates.",
-            "Raise max_updates in the round's terms.",
-        )
-    largest = max(task.merge.examples_cap, task.largest_weight())
-    if max_updates * largest >= 1 << 41:
-        raise ArithmeticRefused(
-            f"{max_updates} updates of up to {task.merge.examples_cap} examples could overflow the merge.",
-            f"max_updates * {largest} * 2^22 must stay below 2^63.",
-            "Lower max_updates in the round's terms, or examples_cap in the task.",
-        )
-    if max_updates > MAX_REPORTED:
-        raise ArithmeticRefused(
-            f"A report on {max_updates} updates could be too large to be read.",
-            f"A round takes at most {MAX_REPORTED} updates.",
-            "Lower max_updates in the round's terms.",
-        )
-    if task.merge.rule == "fisher-weighted":
-        fisher_shift(task.merge, max_updates * task.largest_weight())
 
 
 def encode_task(task: Task) -> dict[str, bytes]:

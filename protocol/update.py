@@ -31,7 +31,7 @@ from protocol.types import Address, Digest, FederationId, RoundId, hex32
 MANIFEST, DELTA, IMPORTANCE = "update.json", "delta.safetensors", "importance.safetensors"
 
 # dtype -> (largest e - E, largest |q|). Each product |q| * 2^(e - E) stays below 2^22, on which the merge's overflow
-# bound rests (protocol.task.check_bounds): 127 * 2^15 and 32767 * 2^7 are below 2^22, as is 2^22 - 1.
+# bound rests (protocol.bounds.check_bounds): 127 * 2^15 and 32767 * 2^7 are below 2^22, as is 2^22 - 1.
 WINDOW = {"int8": (15, 127), "int16": (7, 32767), "int32": (0, (1 << 22) - 1)}
 
 LOOKED_AT = 1 << 17  # coordinates at once: what was just read is still in the nearer caches

@@ -16,6 +16,7 @@ from processor.engine import Merged, apply_merge, plan_merge
 from processor.runs import Run, serial
 from processor.seen_deltas import SeenDeltas, delta_hash
 from processor.updates import Accepted
+from protocol.bounds import check_bounds
 from protocol.cid import directory_cid
 from protocol.content import Files
 from protocol.errors import (
@@ -29,7 +30,7 @@ from protocol.errors import (
     WrongField,
 )
 from protocol.model import Model
-from protocol.task import Task, check_bounds
+from protocol.task import Task
 from protocol.types import Address, Digest
 from protocol.update import Update, check_update, decode_update, guarded
 

@@ -18,11 +18,12 @@ from processor.engine import merge_updates, plan_merge
 from processor.fisher_weighted import FisherMean, FisherWeighted
 from processor.runs import Threads, serial
 from processor.updates import Accepted
+from protocol.bounds import check_bounds
 from protocol.errors import ArithmeticRefused
 from protocol.fisher_terms import fisher_shift, fisher_units
 from protocol.fixed_point import UINT32_MAX
 from protocol.specs import TensorClass, trainable_specs
-from protocol.task import MergeRule, Task, check_bounds
+from protocol.task import MergeRule, Task
 from protocol.update import Update
 from tests.processor import reference_importance
 from tests.processor.factory import KERNEL, MEAN, TinyRound, account, member, tiny_model, tiny_task, tiny_terms

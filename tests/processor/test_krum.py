@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from processor.krum import Krum, MultiKrum, score
 from processor.rule import Measured
 from processor.rules import rule_of
+from protocol.bounds import check_bounds
 from protocol.errors import ArithmeticRefused, TooFewUpdates
-from protocol.task import check_bounds
 from protocol.update import Update
 from tests.processor import reference, reference_robust
 from tests.processor.factory import MEAN, TinyRound, account

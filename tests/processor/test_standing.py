@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from processor.round import Derivation, derive_round
 from processor.standing import FACTOR_STEP, MAX_FACTOR, NEUTRAL_FACTOR, weight_factor
+from protocol.bounds import check_bounds
 from protocol.errors import ArithmeticRefused, WrongField
 from protocol.merge_terms import MAX_STANDING_WINDOW, MergeRule, Standing
 from protocol.past import Past
 from protocol.standing import standings
-from protocol.task import check_bounds, decode_task, encode_task
+from protocol.task import decode_task, encode_task
 from protocol.types import Address
 from tests.attacks.verdicts import verdict_of
 from tests.processor import reference

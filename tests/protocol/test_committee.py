@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import canonical_json
+from protocol.bounds import MAX_REPORTED
 from protocol.cid import directory_cid
 from protocol.committee import (
     COMMITTEE,
@@ -23,7 +24,6 @@ from protocol.committee import (
 )
 from protocol.errors import ArtifactRefused, NotCanonical, WrongField, WrongFiles
 from protocol.merge_terms import MAX_COMMITTEE_ROUNDS
-from protocol.task import MAX_REPORTED
 from protocol.types import Digest, address
 from protocol.unixfs import directory_digest
 

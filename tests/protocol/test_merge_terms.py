@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.bounds import check_bounds
 from protocol.errors import ArithmeticRefused, InvalidInput, WrongField
 from protocol.fields import Field
 from protocol.fisher_terms import FEWEST_UNITS, LARGEST_TOTAL, fisher_shift, fisher_units
@@ -30,7 +31,7 @@ from protocol.merge_terms import (
     read_server,
     read_standing,
 )
-from protocol.task import Task, check_bounds, decode_task, encode_task, load_task_toml
+from protocol.task import Task, decode_task, encode_task, load_task_toml
 
 
 def spelled(record: object) -> Any:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import report
+from protocol.bounds import MAX_REPORTED
 from protocol.errors import ArtifactRefused, NotCanonical, WrongField, WrongFiles
 from protocol.report import (
     MAX_AGREEMENT,
@@ -26,7 +27,6 @@ from protocol.report import (
     encode_derived,
     encode_report,
 )
-from protocol.task import MAX_REPORTED
 from protocol.types import Digest, address
 from tests.protocol.samples import ALICE, BASE, DERIVED, FILES, STATEMENT
 

@@ -13,15 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import task as task_module
+from protocol.bounds import MAX_REPORTED, check_bounds
 from protocol.errors import ArithmeticRefused, InvalidInput, NotCanonical, WrongField, WrongFiles
 from protocol.task import (
-    MAX_REPORTED,
     Consolidation,
     CreditRule,
     MergeRule,
     Task,
     Training,
-    check_bounds,
     decode_task,
     encode_task,
     load_task_toml,

@@ -178,7 +178,7 @@ def test_importance_fits_a_consolidation_round() -> None:
 
 @pytest.mark.parametrize("delta_type", DELTA_TYPES)
 def test_no_window_reaches_2_to_the_22(delta_type: str) -> None:
-    """What the merge's overflow bound rests on (protocol.task.check_bounds)."""
+    """What the merge's overflow bound rests on (protocol.bounds.check_bounds)."""
     shift, limit = WINDOW[delta_type]
     assert limit << shift < 1 << 22
     assert limit <= np.iinfo(delta_type).max
