@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from processor.blocks import Member, Span, block_width, read_block, spans
 from processor.engine import Merged
+from processor.kernels import change_products
 from processor.runs import Run, serial
 from protocol.grid import MANTISSA_LIMIT
 from protocol.model import Model
@@ -89,32 +89,10 @@ def _sums(
     # Both are below 2^24, so int32 holds their difference.
     change = after[span.name].reshape(-1)[part] - before[span.name].reshape(-1)[part]
     block = read_block(span, members)
-    dots, squares = _products(block.rows, change)
+    dots, squares = change_products(block.rows, change)
     wide = np.square(change, dtype=np.int64)
     return _Sums(
         [int(dot) << shift for dot, shift in zip(dots, block.shifts, strict=True)],
         [int(square) << 2 * shift for square, shift in zip(squares, block.shifts, strict=True)],
         sum(int(wide[start : start + SQUARES].sum()) for start in range(0, span.size, SQUARES)),
     )
-
-
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator] # numba has no types
-def _products(
-    rows: NDArray[np.signedinteger], change: NDArray[np.int32]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return sum_i rows[k, i] * change[i] and sum_i rows[k, i]^2, int64 of shape (members,).
-
-    Args:
-        rows: (members, coordinates) of int8, int16 or int32, below 2^22 in magnitude. change: int32, below 2^25;
-            at most `PIECE` coordinates.
-    """
-    dots = np.zeros(rows.shape[0], np.int64)
-    squares = np.zeros(rows.shape[0], np.int64)
-    for k in range(rows.shape[0]):
-        dot, square = np.int64(0), np.int64(0)
-        for i in range(change.size):
-            value = np.int64(rows[k, i])
-            dot += value * np.int64(change[i])
-            square += value * value
-        dots[k], squares[k] = dot, square
-    return dots, squares

@@ -77,3 +77,20 @@ def move(
         outside += np.int64(clipped != value)
         after[i] = clipped
     return after, outside
+
+
+@_compile
+def change_products(
+    rows: NDArray[np.signedinteger], change: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """As `processor.kernels.change_products`."""
+    dots = np.zeros(rows.shape[0], np.int64)
+    squares = np.zeros(rows.shape[0], np.int64)
+    for k in range(rows.shape[0]):
+        dot, square = np.int64(0), np.int64(0)
+        for i in range(change.size):
+            value = np.int64(rows[k, i])
+            dot += value * np.int64(change[i])
+            square += value * value
+        dots[k], squares[k] = dot, square
+    return dots, squares

@@ -68,3 +68,20 @@ def move(
     change = saturate(round_half_even_div(numerators, denominator), 2 * limit + 1)[0]
     clipped, outside = saturate(before + change, limit)
     return clipped.astype(np.int32), outside
+
+
+def change_products(
+    rows: NDArray[np.signedinteger], change: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return sum_i rows[k, i] * change[i] and sum_i rows[k, i]^2, each int64 of shape (members,).
+
+    Args:
+        rows: (members, coordinates) of int8, int16 or int32, below 2^22 in magnitude; at most 2^16 coordinates.
+        change: int32 of shape (coordinates,), below 2^25: so no sum reaches 2^63, in whatever order.
+    """
+    fast = compiled() if rows.size >= COMPILED_FROM else None
+    if fast is not None:
+        dots, squares = fast.change_products(rows, change)
+        return dots, squares
+    wide, other = rows.astype(np.int64), change.astype(np.int64)
+    return (wide * other).sum(axis=1), np.square(wide).sum(axis=1)

@@ -85,3 +85,30 @@ def test_large_blocks_give_what_small_ones_give(monkeypatch: pytest.MonkeyPatch)
     assert np.array_equal(fast_sum, plain_sum)
     assert np.array_equal(fast, plain)
     assert fast_outside == plain_outside > 0
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 40), st.sampled_from(["int8", "int16", "int32"]))
+def test_products_with_the_change_are_those_of_plain_integers(seed: int, members: int, size: int, dtype: str) -> None:
+    random = np.random.default_rng(seed)
+    most = min(np.iinfo(dtype).max, (1 << 22) - 1)
+    rows = random.integers(-most, most + 1, (members, size)).astype(dtype)
+    change = random.integers(-(1 << 25) + 1, 1 << 25, size, dtype=np.int32)
+    dots = [sum(int(q) * int(c) for q, c in zip(row, change, strict=True)) for row in rows]
+    squares = [sum(int(q) ** 2 for q in row) for row in rows]
+
+    for products in (kernels.change_products, compiled.change_products):
+        found = products(rows, change)
+
+        assert [values.tolist() for values in found] == [dots, squares]
+
+
+def test_the_largest_products_of_the_widest_piece_do_not_overflow() -> None:
+    size = 1 << 16
+    rows = np.full((1, size), (1 << 22) - 1, np.int32)
+    change = np.full(size, 1 - (1 << 25), np.int32)
+
+    for products in (kernels.change_products, compiled.change_products):
+        dots, squares = products(rows, change)
+
+        assert int(dots[0]) == size * ((1 << 22) - 1) * (1 - (1 << 25))
+        assert int(squares[0]) == size * ((1 << 22) - 1) ** 2
