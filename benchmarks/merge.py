@@ -24,6 +24,7 @@ from benchmarks.machine import machine_facts
 from benchmarks.merge_inputs import Size
 from benchmarks.merge_limits import limits, machine_limits, rates
 from benchmarks.merge_sides import Flower, NoPeer, Ours
+from benchmarks.processes import CommandFailed
 from benchmarks.results import RESULTS, read_results, today, write_results
 
 SIZES = (Size(16, 10_000_000), Size(64, 10_000_000), Size(16, 50_000_000))
@@ -63,8 +64,14 @@ def measure_size(scratch: Path, size: Size, cases: list[str], repeats: int, flow
         for case in cases:
             if case in {"objects", "safetensors", "four_bytes"} and size not in {SIZES[0], QUICK}:
                 continue  # twice the memory or disk, and one size shows it
-            found[case] = measure_case(ours, flower, case, repeats)
-            print(f"{size.name} {case}: {_told(found[case])}", file=sys.stderr, flush=True)
+            try:
+                found[case] = measure_case(ours, flower, case, repeats)
+            except CommandFailed as error:  # such as a process that the kernel ended for want of memory
+                print(f"{size.name} {case}: {error}", file=sys.stderr, flush=True)
+                if flower is not None:
+                    flower.prepare(size)
+            else:
+                print(f"{size.name} {case}: {_told(found[case])}", file=sys.stderr, flush=True)
     finally:
         shutil.rmtree(scratch / size.name, ignore_errors=True)
     return found

@@ -85,6 +85,10 @@ class Flower:
     def __init__(self) -> None:
         if not PEER_PYTHON.exists():
             raise NoPeer(f"{PEER_PYTHON} is not there")
+        self._start()
+        self.versions = self.ask("versions")
+
+    def _start(self) -> None:
         self._process = subprocess.Popen(
             [str(PEER_PYTHON), "-m", "benchmarks.flower_peer"],
             cwd=ROOT,
@@ -93,10 +97,11 @@ class Flower:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.versions = self.ask("versions")
 
     def prepare(self, size: Size) -> None:
-        """Let it make the bytes that clients of ``size`` would send."""
+        """Let it make the bytes that clients of ``size`` would send; a new process where the last one was ended."""
+        if self._process.poll() is not None:
+            self._start()
         self.ask("size", updates=size.updates, parameters=size.parameters)
 
     def run(self, case: str, options: dict[str, Any]) -> dict[str, Any]:
