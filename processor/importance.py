@@ -83,10 +83,11 @@ def rescale_tables(
     scales = {name: 1 << shift if shift >= 0 else 0 for name, shift in shifts.items()}  # 2^(x - largest + 64), or 0
     total = sum(sums[name] * scale for name, scale in scales.items())
     factors = {name: scales.get(name, 0) * coordinates << FRACTION_BITS for name in sums}
-    return {
-        name: np.array([min(u * factor // total, UINT32_MAX) for u in range(256)], dtype=np.uint32)
-        for name, factor in factors.items()
+    tables = {  # tensors of one exponent share one
+        factor: np.array([min(u * factor // total, UINT32_MAX) for u in range(256)], dtype=np.uint32)
+        for factor in set(factors.values())
     }
+    return {name: tables[factor] for name, factor in factors.items()}
 
 
 def _values(member: Member, span: Span) -> NDArray[np.uint8]:
