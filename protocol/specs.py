@@ -78,11 +78,13 @@ def read_specs(field: Field) -> tuple[TensorSpec, ...]:
     """Return the specs that ``tensors`` of ``model.json`` holds.
 
     Raises:
-        WrongField: A field is not what it must be, or the names are not strictly ascending.
+        WrongField: A field is not what it must be, the names are not strictly ascending, or no tensor is trainable.
     """
     specs = tuple(_read_spec(item) for item in field.array(MAX_TENSORS))
     if any(earlier.name >= later.name for earlier, later in pairwise(specs)):
         raise field.refusal("tensors in strictly ascending order of name")
+    if not trainable_specs(specs):
+        raise field.refusal("at least one trainable tensor, or there is nothing to train and to merge")
     return specs
 
 

@@ -165,14 +165,25 @@ def test_encoding_refuses(model: Model, error: type[ArtifactRefused]) -> None:
 
 def test_a_constant_that_is_not_finite_is_refused_both_ways() -> None:
     spec = TensorSpec("00000.rate", (1,), TensorClass.CONSTANT, None, dtype="float16")
-    model = Model(b"{}", 0, (), (spec,), {}, {spec.name: np.array([np.nan], np.float16)})
+    kernel_spec = TensorSpec("00001.kernel", (1,), TensorClass.TRAINABLE, -10)
+    mantissas = {kernel_spec.name: np.array([3], np.int32)}
+    model = Model(b"{}", 0, (), (spec, kernel_spec), mantissas, {spec.name: np.array([np.nan], np.float16)})
     with pytest.raises(NotFinite):
         encode_model(model)
     files = encode_model(replace(model, constants={spec.name: np.array([-0.0], np.float16)}))
-    damaged = {**files, WEIGHTS: tensors.dumps({spec.name: np.array([np.inf], np.float16)})}
+    weights = {**tensors.loads(files[WEIGHTS]), spec.name: np.array([np.inf], np.float16)}
+    damaged = {**files, WEIGHTS: tensors.dumps(weights)}
     with pytest.raises(NotFinite):
         decode_model(damaged)
     assert decode_model(files).constants[spec.name].tobytes() == np.float16(-0.0).tobytes()
+
+
+def test_a_model_without_anything_to_train_is_none() -> None:
+    spec = TensorSpec("00000.mean", (1,), TensorClass.STATISTIC, -10)
+    with pytest.raises(WrongField, match="trainable"):
+        encode_model(Model(b"{}", 0, (), (spec,), {spec.name: np.array([1], np.int32)}))
+    with pytest.raises(WrongField, match="trainable"):
+        encode_model(Model(b"{}", 0, (), (), {}))
 
 
 def test_any_reader_of_safetensors_reads_the_weights_as_float32() -> None:
@@ -218,7 +229,7 @@ trainables = hnp.arrays(np.int32, shapes, elements=st.integers(1 - MANTISSA_LIMI
 
 
 @given(
-    st.lists(st.tuples(trainables, st.integers(-126, 104)), max_size=4),
+    st.lists(st.tuples(trainables, st.integers(-126, 104)), min_size=1, max_size=4),
     st.binary(max_size=9),
     st.integers(0, 2**53 - 1),
 )
