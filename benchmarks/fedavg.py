@@ -31,7 +31,7 @@ LEAST_RATIO = 0.85  # of the rounds to 97 % by the two paths, the fewer over the
 LEAST_AGREEMENT = 0.99  # 1 - the mean gap between the best-so-far curves of runs that are stopped earlier
 SEED, SWEEP_SEED, SWEEP_ROUNDS = 1, 100, 60
 PAPER = {"iid_0.1": 87, "iid_1.0": 70, "non_iid_0.1": 664, "non_iid_1.0": 380}
-MOST_ROUNDS = {"iid_0.1": 200, "iid_1.0": 200, "non_iid_0.1": 40, "non_iid_1.0": 5}
+MOST_ROUNDS = {"iid_0.1": 200, "iid_1.0": 200, "non_iid_0.1": 150, "non_iid_1.0": 5}
 RATES: dict[Split, tuple[str, ...]] = {
     "iid": ("1/20", "1/10", "1/5", "3/10"),
     "non_iid": ("1/10",),
