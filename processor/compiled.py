@@ -94,3 +94,13 @@ def change_products(
             square += value * value
         dots[k], squares[k] = dot, square
     return dots, squares
+
+
+@_compile
+def looked_up(values: NDArray[np.uint8], tables: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """As `processor.kernels.looked_up`."""
+    rows = np.empty(values.shape, np.uint32)
+    for k in range(values.shape[0]):
+        for i in range(values.shape[1]):
+            rows[k, i] = tables[k, values[k, i]]
+    return rows

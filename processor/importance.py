@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.blocks import Member, Span, read_rows
+from processor.kernels import looked_up
 from processor.runs import Run
 from protocol.errors import EmptyImportance
 from protocol.fixed_point import UINT32_MAX
@@ -39,7 +40,8 @@ def rescaling(members: Sequence[Member], spans: Sequence[Span], run: Run) -> Tab
     """
 
     def sums(span: Span) -> list[int]:
-        return [int(_values(member, span).sum(dtype=np.uint64)) for member in members]
+        # the sum of a span, at most 2^17 of a uint8, is below 2^25
+        return [int(_values(member, span).sum(dtype=np.uint32)) for member in members]
 
     totals: list[dict[str, int]] = [{} for _ in members]
     for span, row in zip(spans, run(sums, spans), strict=True):
@@ -55,11 +57,7 @@ def rescaling(members: Sequence[Member], spans: Sequence[Span], run: Run) -> Tab
 def rescaled_rows(span: Span, members: Sequence[Member], tables: Tables) -> NDArray[np.uint32]:
     """Return the members' rescaled importances in ``span``: uint32 (members, coordinates)."""
     values = read_rows(span, [(member.update.importance or {})[span.name] for member in members])
-    rows = np.empty(values.shape, dtype=np.uint32)
-    for row, value, table in zip(rows, values, tables, strict=True):
-        # A uint8 is always inside its table; "clip" only saves numpy a buffer for raising halfway.
-        np.take(table[span.name], value, out=row, mode="clip")
-    return rows
+    return looked_up(np.asarray(values, np.uint8), np.stack([table[span.name] for table in tables]))
 
 
 def rescale_tables(

@@ -85,3 +85,19 @@ def change_products(
         return dots, squares
     wide, other = rows.astype(np.int64), change.astype(np.int64)
     return (wide * other).sum(axis=1), np.square(wide).sum(axis=1)
+
+
+def looked_up(values: NDArray[np.uint8], tables: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Return tables[k, values[k, i]], uint32 of the shape of ``values``, (members, coordinates).
+
+    Args:
+        tables: (members, 256): what each value of a row becomes.
+    """
+    fast = compiled() if values.size >= COMPILED_FROM else None
+    if fast is not None:
+        return np.asarray(fast.looked_up(values, tables))
+    rows = np.empty(values.shape, dtype=np.uint32)
+    for row, value, table in zip(rows, values, tables, strict=True):
+        # A uint8 is always inside its table; "clip" only saves numpy a buffer for raising halfway.
+        np.take(table, value, out=row, mode="clip")
+    return rows
