@@ -174,7 +174,7 @@ def _moved(update: Update, scene: Scene, factor: int) -> Files:
 def _lied(attacker: Learner, update: Update, scene: Scene) -> Update:
     """The attacker's update after training on flipped labels."""
     flipped = Dataset(attacker.data.x, 9 - attacker.data.y)
-    kind = Assignment(importance="at_base" if update.importance is not None else "none")
+    kind = Assignment(importance="at_reached" if update.importance is not None else "none")
     trained = train_locally(scene.base, scene.task, flipped, scene.seed, kind)
     quantised = quantise(scene.base, trained.weights, scene.task.delta_type)
     changed = replace(update, deltas=quantised.deltas, exponents=quantised.exponents)

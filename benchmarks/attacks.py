@@ -145,7 +145,7 @@ def _round(
 ) -> Derivation:
     """Train, attack, and derive one round."""
     round_id, digest = round_id_of(f"attacks {seed}", index), directory_digest(model_contents(base))
-    kind = Assignment(pull, "at_base" if task.needs_importance(consolidate=False) else "none")
+    kind = Assignment(pull, "at_reached" if task.needs_importance(consolidate=False) else "none")
     honest = []
     for learner in people:
         trained = train_locally(base, task, learner.data, seed_for(round_id, learner), kind)

@@ -25,9 +25,9 @@ from protocol.task import Task, Training
 from protocol.types import Address, Digest, FederationId, RoundId, address
 from protocol.update import Update
 
-# What a client posts as its importance: nothing; the Fisher information at the round's base, before training, as
-# `client.trainer` does; or the same for every coordinate, which makes the penalty plain L2.
-Importance = Literal["none", "at_base", "flat"]
+# What a client posts as its importance: nothing; the Fisher information at the round's base or at the weights it reached,
+# as `client.trainer` does (Task.importance_at); or the same for every coordinate, which makes the penalty plain L2.
+Importance = Literal["none", "at_base", "at_reached", "flat"]
 
 HEADROOM_BITS = 5  # organization.model_builder.TRAINABLE_HEADROOM_BITS, which cannot be had without TensorFlow
 SOFTWARE = "rondo benchmarks.mlp"
@@ -153,6 +153,8 @@ def train_weights(
         importance = [np.ones_like(each) for each in weights]
     batches = _batches(len(data), task.training, generator)
     steps = mlp.train(weights, _pixels(data), data.y, batches, _optimizer(task.training), assignment.pull, allowed)
+    if assignment.importance == "at_reached":
+        importance = measure_importance(weights, data, task.consolidation.examples, seed, allowed)
     return importance, len(data), steps
 
 

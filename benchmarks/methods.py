@@ -47,9 +47,9 @@ class Method:
 METHODS: Mapping[str, Method] = {
     "fedavg": Method(),
     "l2": Method(importance="flat", consolidates=True),
-    "fedcurv": Method("fedcurv"),
+    "fedcurv": Method("fedcurv", importance="at_reached"),
     "ewc_moving_base": Method(consolidates=True, anchor="base"),
-    "fisher_merge": Method("fisher-weighted"),
+    "fisher_merge": Method("fisher-weighted", importance="at_reached"),
     "rondo": Method(consolidates=True),
 }
 
