@@ -98,7 +98,7 @@ def derive_round(
     screened = tuple(screen(facts, task, base, load, unavailable, past.standing, run))
     members = [Member(one.accepted, load(one.update.digest)) for one in screened if one.accepted is not None]
     counted = [member for member in members if member.accepted.weight]  # 0 by a bad standing: paid, but never heard
-    left = task.after_refusals(sum(one.verdict == "refused" for one in screened))
+    left = task.after_losses(len(screened) - len(counted))
     merged = merge_updates(left, base, counted, past.moments, run) if len(counted) >= left.least_updates() else None
     renewed = renew(task, facts.terms.consolidate, base, merged, counted, run) if merged is not None else None
     result = make_result(facts, task, base, merged, renewed, [member.accepted for member in counted], past)

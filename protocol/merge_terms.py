@@ -53,13 +53,14 @@ class MergeRule:
     bound: Bound = "none"
     bound_norm: Fraction = Fraction(0)
 
-    def after_refusals(self, refused: int) -> MergeRule:
-        """The rule for the updates that are left when screening has refused some (SPECIFICATION P11).
+    def after_losses(self, lost: int) -> MergeRule:
+        """The rule for the updates that are left when some were refused, withheld, or weigh nothing (SPECIFICATION P11).
 
-        ``byzantine`` and ``trim`` say how many of *all* updates may be hostile. A refused one is taken for one of them, so
-        that many fewer can be among the rest; or garbage, which costs nothing to post, could leave a rule with too few.
+        ``byzantine`` and ``trim`` say how many of *all* updates may be hostile. One that does not count is taken for one of
+        them, so that many fewer can be among the rest; or garbage and withheld bytes, which cost nothing, could leave a
+        rule with too few.
         """
-        return replace(self, byzantine=max(0, self.byzantine - refused), trim=max(0, self.trim - refused))
+        return replace(self, byzantine=max(0, self.byzantine - lost), trim=max(0, self.trim - lost))
 
     def least_updates(self) -> int:
         """The fewest accepted updates that the rule can work with (SPECIFICATION P11)."""

@@ -139,12 +139,12 @@ class Task:
     rederivation_margin_seconds: int = 60  # time an auditor needs after p, within the challenge window
     retention_seconds: int | None = None  # how long accepted updates are kept; None is for ever
 
-    def after_refusals(self, refused: int) -> Task:
-        """The task for the updates that are left of a round when so many were refused."""
-        return replace(self, merge=self.merge.after_refusals(refused))
+    def after_losses(self, lost: int) -> Task:
+        """The task for the updates that are left of a round when so many do not count."""
+        return replace(self, merge=self.merge.after_losses(lost))
 
     def least_updates(self) -> int:
-        """The fewest accepted updates that change the model: ``min_updates``, or what the rule needs where none is refused."""
+        """The fewest accepted updates that change the model: ``min_updates``, or what the rule needs where all posted ones count."""
         return max(self.min_updates, self.merge.least_updates())
 
     def needs_importance(self, consolidate: bool) -> bool:

@@ -1,16 +1,18 @@
-"""Attack: mallory and her friends post garbage, so that a rule that needs many updates is left with too few and never merges.
+"""Attack: mallory and her friends post garbage, or nothing behind their digests, so that a rule that needs many updates is left with too few and never merges.
 
-Verdict: the garbage is refused and counts as what it is, hostile: the rule assumes that many fewer among the rest, and
-merges exactly the honest updates it is left with. Without refusals nothing changes.
+Verdict: what is refused or withheld counts as what it is, hostile: the rule assumes that many fewer among the rest, and
+merges exactly the honest updates it is left with. Without losses nothing changes.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from protocol.merge_terms import MergeRule
+from processor.round import derive_round
+from protocol.merge_terms import MergeRule, Standing
+from protocol.past import Past
 from protocol.update import encode_update
-from tests.processor.factory import TinyRound, tiny_task, with_json
+from tests.processor.factory import TinyRound, account, tiny_task, with_json
 
 HONEST = ["alice", "bob", "carol", "dave", "erin", "frank", "grace"]
 RULES = [
@@ -37,6 +39,26 @@ def test_garbage_does_not_keep_a_rule_from_merging(rule: MergeRule) -> None:
     assert derived.merged > 0
 
 
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.rule)
+def test_withheld_bytes_do_not_keep_a_rule_from_merging(rule: MergeRule) -> None:
+    hostile = ["mallory", "eve", "trudy"][: max(rule.byzantine, rule.trim)]
+    ring = TinyRound(task=tiny_task(merge=rule)).post_all([*HONEST, *hostile])
+
+    assert ring.derive(unavailable=hostile).derived.outcome == "merged"
+
+
+@pytest.mark.parametrize("rule", RULES[:3], ids=lambda rule: rule.rule)
+def test_who_weighs_nothing_does_not_keep_a_rule_from_merging(rule: MergeRule) -> None:
+    hostile = ["mallory", "eve", "trudy"][: rule.byzantine]
+    task = tiny_task(merge=rule, standing=Standing("weight"))
+    ring = TinyRound(task=task).post_all([*HONEST, *hostile])
+    past = Past(standing={account(name): -100_000 for name in hostile})
+
+    derived = derive_round(ring.facts, ring.task, ring.base, ring.fetch, frozenset(), past).derived
+
+    assert derived.outcome == "merged"
+
+
 @pytest.mark.parametrize("rule", RULES[:3], ids=lambda rule: rule.rule)
 def test_too_few_without_any_refusal_still_merge_nothing(rule: MergeRule) -> None:
     ring = TinyRound(task=tiny_task(merge=rule)).post_all(HONEST[: rule.least_updates() - 1])
@@ -45,5 +67,5 @@ def test_too_few_without_any_refusal_still_merge_nothing(rule: MergeRule) -> Non
 
 
 def test_refusals_beyond_what_was_assumed_leave_a_rule_without_hostile_updates() -> None:
-    assert MergeRule("krum", byzantine=1).after_refusals(5).byzantine == 0
-    assert MergeRule("trimmed-mean", trim=2).after_refusals(1).trim == 1
+    assert MergeRule("krum", byzantine=1).after_losses(5).byzantine == 0
+    assert MergeRule("trimmed-mean", trim=2).after_losses(1).trim == 1

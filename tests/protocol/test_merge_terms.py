@@ -169,7 +169,7 @@ def test_what_a_rule_needs_may_be_more_than_the_task_waits_for() -> None:
     """Refused updates count as hostile ones, so that fewer may still be merged; a round must have room for all."""
     task = Task("a", merge=MergeRule(rule="krum", byzantine=2), min_updates=2)
     assert decode_task(encode_task(task)) == task
-    assert [task.after_refusals(refused).least_updates() for refused in range(4)] == [7, 5, 3, 3]
+    assert [task.after_losses(lost).least_updates() for lost in range(4)] == [7, 5, 3, 3]
     with pytest.raises(ArithmeticRefused, match="krum"):
         check_bounds(task, 6)
 
@@ -182,13 +182,13 @@ def test_what_a_task_waits_for_may_be_more_than_the_rule_needs() -> None:
 
 
 @given(st.sampled_from(sorted(BYZANTINE)), st.integers(0, 50), st.integers(0, 60))
-def test_refusals_are_counted_as_the_hostile_that_they_are(rule: RuleName, byzantine: int, refused: int) -> None:
+def test_losses_are_counted_as_the_hostile_that_they_are(rule: RuleName, byzantine: int, lost: int) -> None:
     merge = MergeRule(rule=rule, byzantine=byzantine)
-    left = merge.after_refusals(refused)
+    left = merge.after_losses(lost)
 
-    assert left.byzantine == max(0, byzantine - refused)
+    assert left.byzantine == max(0, byzantine - lost)
     assert replace(left, byzantine=byzantine) == merge
-    assert left.least_updates() >= merge.least_updates() - BYZANTINE[rule][0] * refused
+    assert left.least_updates() >= merge.least_updates() - BYZANTINE[rule][0] * lost
 
 
 @pytest.mark.parametrize("rule", get_args(RuleName))
