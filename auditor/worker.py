@@ -133,6 +133,8 @@ class AuditorWorker:
         fetched = self._availability.fetched_in_time(round_.id)
         audit = audit_round(self._chain, self._store, round_.id, fetched_in_time=fetched, watch=self._watch)
         derivation = audit.derivation
+        if derivation is not None and _has_no_report(round_, audit):
+            self._publish_derived(encode_derived(derivation.derived))  # what later rounds read of it must not be lost
         if audit.verdict is not Verdict.MATCH or derivation is None or derivation.model_files is None:
             return audit
         # The result is right, so the next round will start from it, whether its publisher serves it or not.
@@ -219,3 +221,9 @@ class AuditorWorker:
         if line not in self._said:
             self._said.add(line)
             self._say(line)
+
+
+def _has_no_report(round_: RoundState, audit: Audit) -> bool:
+    """Whether the settled result is right while its report is wrong or gone."""
+    follows = round_.settled is not None and audit.result_hash == round_.settled.result_hash
+    return follows and (audit.verdict is Verdict.MISMATCH or bool(audit.reason))

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from network.progress import Watch, unwatched
 from network.store import ContentStore
 from network.transfer import fetch
+from protocol.cid import RAW, Cid
 from protocol.errors import ArtifactRefused, BlockCorrupt, BlockMissing, ContentError, RondoError
 from protocol.merge_terms import Standing
 from protocol.report import DERIVED, MAX_REPORT_BYTES, Derived, decode_derived
 from protocol.standing import Deciding, counts, deciding, is_record_of, standings
 from protocol.state import FederationState, RoundState, State
 from protocol.task import Task
-from protocol.types import Address
+from protocol.types import Address, Digest
 
 
 class RecordMissing(BlockMissing):
@@ -57,7 +58,8 @@ def load_records(
 ) -> list[Derived]:
     """Return the records that count, oldest first (`protocol.standing.deciding`).
 
-    One that is there, but is not what the chain says of it, counts for nothing: everybody who reads it sees that.
+    One that hashes to what the chain says, but is not of that round's updates, counts for nothing: only the organization
+    of a federation without auditors can settle such a one.
 
     Args:
         before: The round whose standings they are; None for those of the round that could be launched now.
@@ -70,13 +72,21 @@ def load_records(
 
 
 def _record(store: ContentStore, one: Deciding, watch: Watch) -> Derived | None:
-    """The record that hashes to what the chain names, None where something else was published in its place."""
+    """The record that hashes to what the chain names, None where there is none.
+
+    It stands in the settled report, which is the organization's to choose. Where that is wrong or gone, auditors that
+    confirmed the result keep the record under its own hash, which is what they attested. Where nobody confirmed it, a
+    wrong report is all there will ever be, for everybody alike.
+    """
+    by_hash = Cid(RAW, Digest(one.derived_hash))
     try:
-        data = store.get_block(one.cid) if one.revealed else _reported(store, one, watch)
-        if data is None or hashlib.sha256(data).digest() != one.derived_hash:
+        data = None if one.revealed else _reported(store, one, watch)
+        if data is None and not one.revealed and one.round.quorum_hash is None:
             return None
-        return decode_derived(data)
+        return decode_derived(store.get_block(by_hash) if data is None else data)
     except (BlockMissing, BlockCorrupt) as error:
+        with contextlib.suppress(BlockMissing, BlockCorrupt):
+            return decode_derived(store.get_block(by_hash))
         raise RecordMissing(one, error) from error
     except ArtifactRefused:
         return None
@@ -90,5 +100,10 @@ def _serve(store: ContentStore, revealed: Sequence[Deciding]) -> None:
 
 
 def _reported(store: ContentStore, one: Deciding, watch: Watch) -> bytes | None:
-    with watch(f"report of round {one.round.index}") as on_progress:
-        return fetch(store, one.cid.digest, MAX_REPORT_BYTES, on_progress=on_progress).get(DERIVED)
+    """The report's record, None where the report is no artifact or holds another record; raises where it is gone."""
+    try:
+        with watch(f"report of round {one.round.index}") as on_progress:
+            data = fetch(store, one.cid.digest, MAX_REPORT_BYTES, on_progress=on_progress).get(DERIVED)
+    except ArtifactRefused:
+        return None
+    return data if data is not None and hashlib.sha256(data).digest() == one.derived_hash else None

@@ -8,18 +8,22 @@ from typing import Any
 
 import pytest
 
+from auditor.worker import AuditorWorker
 from network.memory_store import MemoryStore
 from network.needs import Needs
 from network.round_content import round_items
 from network.standing import RecordMissing, load_records, load_standing
-from protocol.cid import RAW, Cid, directory_cid
+from processor.round import Derivation
+from protocol.cid import RAW, Cid, block_cid, directory_cid
 from protocol.errors import BlockMissing, StoreUnavailable
+from protocol.hashing import witness
 from protocol.merge_terms import Standing
-from protocol.report import Derived, Statement, encode_report
+from protocol.report import Derived, Statement, encode_derived, encode_report
 from protocol.retention import Kind
 from protocol.standing import standings
 from protocol.terms import Phase
 from protocol.types import Digest
+from protocol.unixfs import Block
 from tests.network.standing_world import HONEST, StandingWorld, said_of
 from tests.processor import reference_standing as reference
 from tests.processor.factory import account
@@ -50,6 +54,9 @@ def lose_report(world: StandingWorld, index: int) -> Cid:
     assert settled is not None
     cid = directory_cid(settled.settlement.report)
     del world.store.blocks[cid]
+    world.store.blocks.pop(
+        Cid(RAW, Digest(settled.settlement.derived_hash))
+    )  # the report's own leaf, named by its hash
     return cid
 
 
@@ -206,3 +213,39 @@ def test_the_command_s_own_reading_keeps_nothing(tmp_path: Path) -> None:
     kept = world.store.kept()
     assert load_records(world.store, world.state, world.federation, world.task.standing) == [right.derived]
     assert world.store.kept() == kept
+
+
+# --- a report that the organization chose otherwise than its auditors attested ---
+
+
+def settle_with_another_report(world: StandingWorld) -> Derivation:
+    """acme settles what follows, under a report that says otherwise."""
+    world.train(*HONEST)
+    right = world.derive()
+    _, other = wrong_report(world, saturated=7)
+    world.settle(right, other)
+    return right
+
+
+def test_a_wrong_report_of_a_confirmed_round_cannot_change_what_the_auditors_attested(world: StandingWorld) -> None:
+    right = settle_with_another_report(world)
+    dave = world.chain("dave")
+    dave.attest(world.round.id, right.result_hash, witness(account("dave"), world.round.id, right.merge_digest))
+    assert world.round.phase is Phase.FINAL
+    with pytest.raises(RecordMissing, match="record of round 1"):
+        world.records()
+    data = encode_derived(right.derived)
+    world.store.put_block(Block(block_cid(RAW, data), data))
+
+    assert world.records() == [right.derived]
+
+
+def test_the_auditor_that_confirms_such_a_result_keeps_its_record(world: StandingWorld, tmp_path: Path) -> None:
+    right = settle_with_another_report(world)
+
+    dave = AuditorWorker(world.chain("dave"), world.store, world.federation_id, tmp_path, attest=True, say=print)
+    dave.step()
+
+    assert world.round.phase is Phase.FINAL
+    assert world.records() == [right.derived]
+    assert block_cid(RAW, encode_derived(right.derived)) in world.store.kept()
