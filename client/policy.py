@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from protocol.admission import is_joined
 from protocol.bounds import check_bounds
 from protocol.errors import ArithmeticRefused, InvalidInput, RondoError
+from protocol.model import Model
 from protocol.rewards import floor_credit_millis
 from protocol.state import FederationState, RoundState
 from protocol.task import Task
@@ -41,6 +42,20 @@ class Policy:
     allow_unaudited: bool = False
     trusted_auditors: frozenset[Address] | None = frozenset()
     allow_unpaid: bool = False
+
+
+def check_base(base: Model) -> None:
+    """Refuse a first model that names what only rounds make: nobody could derive a round from it, so no pay by result.
+
+    Raises:
+        RoundRefused: It names a server state or a committee.
+    """
+    if base.round == 0 and (base.server_state is not None or base.committee is not None):
+        raise RoundRefused(
+            "The federation's first model names a server state or a committee.",
+            "Rounds make these, and it was made by none: no auditor can derive what follows from it.",
+            "Take no part, or ask the organization for a federation that begins with a model alone.",
+        )
 
 
 def check_federation(federation: FederationState, policy: Policy) -> None:

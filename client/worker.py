@@ -23,6 +23,7 @@ from client.policy import (
     Policy,
     RoundRefused,
     admission_notice,
+    check_base,
     check_federation,
     check_round,
     check_standing,
@@ -329,6 +330,7 @@ class ClientWorker:
     def _work(self, round_: RoundState, task: Task) -> Entry:
         """Train, quantise and write to the outbox; on return the update survives anything."""
         base = self._artifacts.base(round_, task)
+        check_base(base)
         self._keep_base(round_)
         trained = train(
             base,

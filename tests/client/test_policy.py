@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from client.policy import Policy, RoundRefused, check_round, pay_line
+from client.policy import Policy, RoundRefused, check_base, check_round, pay_line
 from network.memory_chain import MemoryChain
 from network.memory_ledger import MemoryLedger
 from protocol.state import FederationState, RoundState
@@ -16,6 +16,7 @@ from protocol.task import CreditRule, Task
 from protocol.terms import FederationTerms
 from protocol.types import ZERO_HASH, Digest, Hash
 from tests.client.world import ACME, ALICE, CAROL, FORFEITS, TERMS, TOKEN
+from tests.processor.factory import tiny_model
 
 TASK = Task("terms", publication_seconds=30, rederivation_margin_seconds=60)
 
@@ -122,3 +123,12 @@ def test_being_unpaid_by_choice_waives_no_other_term() -> None:
 def test_a_policy_refuses_everything_unusual_unless_told_otherwise() -> None:
     policy = Policy()
     assert (policy.allow_unaudited, policy.allow_unpaid, policy.trusted_auditors) == (False, False, frozenset())
+
+
+@pytest.mark.parametrize("name", ["server_state", "committee"])
+def test_a_first_model_that_names_what_only_rounds_make_is_not_trained(name: str) -> None:
+    named = replace(tiny_model(), **{name: Digest(bytes(32))})
+    with pytest.raises(RoundRefused, match="first model"):
+        check_base(named)
+    check_base(replace(named, round=3))
+    check_base(tiny_model())
