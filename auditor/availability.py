@@ -51,13 +51,16 @@ class Availability:
         if left <= 0:
             return
         seen = self.fetched_in_time(round_.id)
-        missing = {update.digest: update.client for update in round_.updates if update.client not in seen}
+        missing: dict[Digest, set[Address]] = {}  # a digest that others copied is all of theirs
+        for update in round_.updates:
+            if update.client not in seen:
+                missing.setdefault(update.digest, set()).add(update.client)
         found: set[Digest] = set()
         seconds = max(LOOK_SECONDS, min(left / 4, MOST_LOOK_SECONDS))
         try:
             probe(self._store, missing, task.limits.update_bytes, seconds, on_found=found.update)
         finally:
-            self._record(round_.id, seen | {missing[digest] for digest in found}, seen, window_ends)
+            self._record(round_.id, seen.union(*(missing[digest] for digest in found)), seen, window_ends)
 
     def _record(
         self, round_id: RoundId, fetched: frozenset[Address], before: frozenset[Address], window_ends: int
