@@ -46,7 +46,7 @@ def renewed(
         return None
     joining = [
         CommitteeMember(facts.index, facts.base, one.digest, one.client, weights[one.client])
-        for one in sorted(accepted, key=lambda one: one.client)
+        for one in sorted(accepted, key=lambda one: one.client.lower())
         if weights[one.client] > 0
     ]
     members = (*(before.members if before else ()), *joining)

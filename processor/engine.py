@@ -88,7 +88,7 @@ def merge_updates(
 
 def plan_merge(task: Task, base: Model, members: Sequence[Member], run: Run = serial) -> Merge:
     """Return the plan of a merge: who takes part and by which weights; raises as `merge_updates`."""
-    ordered = tuple(sorted(members, key=lambda member: member.accepted.client))
+    ordered = tuple(sorted(members, key=lambda member: member.accepted.client.lower()))  # by value
     rule, accepted = rule_of(task), [member.accepted for member in ordered]
     trainable = trainable_specs(base.specs)
     factors = None

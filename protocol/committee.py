@@ -112,7 +112,7 @@ def _check_members(members: tuple[CommitteeMember, ...], field: Field) -> None:
     """Refuse what no round can have made: an order of its own, two updates of one client, two bases of one round."""
     if not members:
         raise field.refusal("at least one member")
-    if any((one.round, one.client) >= (other.round, other.client) for one, other in pairwise(members)):
+    if any((one.round, one.client.lower()) >= (other.round, other.client.lower()) for one, other in pairwise(members)):
         raise field.refusal("members in strictly ascending order of round and client")
     if any(one.round == other.round and one.base != other.base for one, other in pairwise(members)):
         raise field.refusal("one base for all members of a round")

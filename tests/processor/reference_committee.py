@@ -28,7 +28,11 @@ def member_weights(base: Model, update: Update) -> Mapping[str, list[Fraction]]:
 def last_rounds(rounds: Sequence[Mapping[str, int]], keep: int) -> list[tuple[int, str, int]]:
     """(round, client, weight) of the last ``keep`` of ``rounds`` that took part, by round and client; rounds count from 1."""
     taking_part = [
-        [(number, client, weight) for client, weight in sorted(weights.items()) if weight > 0]
+        [
+            (number, client, weight)
+            for client, weight in sorted(weights.items(), key=lambda item: item[0].lower())
+            if weight > 0
+        ]
         for number, weights in enumerate(rounds, start=1)
     ]
     return [one for members in [found for found in taking_part if found][-keep:] for one in members]
