@@ -5,10 +5,10 @@ from __future__ import annotations
 from protocol.errors import ArithmeticRefused
 from protocol.fisher_terms import fisher_shift
 from protocol.merge_terms import BYZANTINE
+from protocol.report import MAX_REPORTED
 from protocol.task import Task
 
-MAX_REPORTED = 100_000  # verdicts that derived.json holds for sure, however long they are (protocol.report)
-MAX_SELECTED_FROM = 4096  # updates whose distances to each other fit into memory: 2^24 of them
+MAX_SELECTED_FROM = 1024  # updates: their distances to each other, exact, take some 250 MB and a minute
 
 
 def check_bounds(task: Task, max_updates: int) -> None:

@@ -22,7 +22,9 @@ DERIVED, STATEMENT = "derived.json", "statement.json"
 MAX_DERIVED_BYTES = 64 * 1024 * 1024
 # Both files together: what every reader fetches at most, so that none finds too large what another reads.
 MAX_REPORT_BYTES = MAX_DERIVED_BYTES + canonical_json.MAX_BYTES
-MAX_UPDATES = (1 << 24) - 1  # the contract's uint24
+MAX_REPORTED = (
+    100_000  # verdicts that fit for sure, however long they are; rounds of more are refused (protocol.bounds)
+)
 # So many verdicts make a derived.json of at most one chunk for sure, which then is a block under its own hash (S7).
 RECORD_UPDATES = 2000
 MAX_MILLIS = (1 << 40) - 1  # the contract's uint40
@@ -158,10 +160,10 @@ def decode_derived(data: bytes) -> Derived:
         outcome=cast("Outcome", fields["outcome"].choice(get_args(Outcome))),
         stated=fields["stated"].flag(),
         model=fields["model"].digest(),
-        merged=fields["merged"].integer(0, MAX_UPDATES),
+        merged=fields["merged"].integer(0, MAX_REPORTED),
         saturated=fields["saturated"].integer(),
         consolidated=fields["consolidated"].flag(),
-        updates=tuple(_read_verdict(update) for update in fields["updates"].array(MAX_UPDATES)),
+        updates=tuple(_read_verdict(update) for update in fields["updates"].array(MAX_REPORTED)),
         rewards_root=fields["rewards_root"].hash(),
         rewards_total=fields["rewards_total"].amount(),
     )
