@@ -43,11 +43,12 @@ def renew(
     that ``consolidate`` do (processor.ewc), if they have enough updates.
 
     Args:
-        members: The merged updates.
+        members: Those that the merge was planned for; who was left out of it is left out here too.
     """
     if task.merge.rule == "fedcurv":
         found = curvature(base, members, run)
         anchor = weights_content(replace(base, mantissas={**merged.mantissas, **found.anchor}))
         return Renewed(found.importance, import_file(open_stream(anchor), lambda block: None).cid, anchor)
-    importance = ewc.consolidate(task.consolidation, base, members, run) if consolidate else None
+    heard = [member for member in members if merged.weights[member.accepted.client]]  # as the rule chose
+    importance = ewc.consolidate(task.consolidation, base, heard, run) if consolidate else None
     return None if importance is None else Renewed(importance, weights_cid(base))

@@ -19,7 +19,7 @@ units, so first divided by the grid step 2^E. What the base is moved by is again
 
 Bounds. |D| <= 2^30, clipped there: a change is below 2^22 steps under every rule (SPECIFICATION A6).
 m: of momentum clipped at 2^33, which is 2^25 steps, where any coordinate saturates; of adam and yogi it lies between the
-old m and D, so |m| <= 2^30 follows by induction. v: of adam between the old v and D^2 <= 2^60; of yogi it grows only from
+old m and D, so |m| <= 2^33, which is all that a state may hold. v: of adam between the old v and D^2 <= 2^60; of yogi it grows only from
 below D^2, and then by at most D^2, so v < 2^61. Then |D^2 - v| < 2^62, which `mul_half_even` takes, and sqrt(v) < 2^31.
 Fractions: |m R| < 2^33 2^28 = 2^61; (sqrt(v) + tau) 2^k < (2^31 + 2^31) 2^30 = 2^62.
 """
