@@ -214,10 +214,12 @@ def _require_alone(task: Task) -> None:
         ("server.step", task.server.step != "plain"),
         ("committee.vote", task.committee.vote != "none"),
         ("standing.use", task.standing.use == "weight"),
+        ("rule fedcurv", task.merge.rule == "fedcurv"),
+        ("rule distilled", task.merge.rule == "distilled"),
     ):
         if given:
             raise InvalidInput(
-                f"The task sets {name}, and its result follows from earlier rounds too.",
-                "Base and updates do not name them.",
+                f"The task sets {name}, and its model is made of more than base and updates.",
+                "Earlier rounds, or files of its own, belong to it.",
                 "Re-derive the round from its chain: rondo merge --round ROUND.",
             )
