@@ -108,10 +108,12 @@ bench-merge: setup .venv-bench/.done ## Measure merging beside Flower and write 
 	$(BIN)/python -m benchmarks.merge $(ARGS)
 
 bench-forgetting: setup .venv-bench/.done ## Measure what rounds of new data make the model forget; about an hour; reads MNIST
-	$(BIN)/python -m benchmarks.forgetting $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.forgetting $(ARGS)
+	$(if $(findstring --quick,$(ARGS)),,.venv-bench/bin/python -m benchmarks.plot forgetting)
 
 bench-fedavg: setup .venv-bench/.done ## Measure rounds to 97 % on MNIST, quantised and in float32; hours; reads MNIST
-	$(BIN)/python -m benchmarks.fedavg $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fedavg $(ARGS)
+	$(if $(findstring --quick,$(ARGS)),,.venv-bench/bin/python -m benchmarks.plot fedavg)
 
 bench-attacks: setup ## Measure accuracy under attack of every merge rule and write its table; some minutes
 	$(BIN)/python -m benchmarks.attacks $(ARGS)
