@@ -18,7 +18,7 @@ from benchmarks.processes import CommandFailed, run_timed
 
 ROOT = Path(__file__).resolve().parent.parent
 PEER_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
-WARM = Size(16, 200_000)
+WARM_PARAMETERS = 200_000  # of each of as many updates, merged before the clock runs
 LOOK_SECONDS = 0.01  # between two looks at how much memory a process holds
 KINDS = {"ewc": "ewc", "four_bytes": "int32"}  # of inputs (benchmarks/merge_store.py); int16 for all other cases
 
@@ -32,12 +32,13 @@ class Ours:
 
     def __init__(self, scratch: Path, size: Size) -> None:
         self.size = size
-        self._here, self._warm = scratch / size.name, scratch / "warm"
+        self._warm_size = Size(size.updates, WARM_PARAMETERS)
+        self._here, self._warm = scratch / size.name, scratch / f"warm-{size.updates}"
 
     def run(self, case: str, terms: dict[str, Any]) -> dict[str, Any]:
         """Merge once in a fresh process; return its seconds, memory and the model's CID."""
         kind = KINDS.get(case, "int16")
-        inputs, warm = self._inputs(self._here, self.size, kind), self._inputs(self._warm, WARM, kind)
+        inputs, warm = self._inputs(self._here, self.size, kind), self._inputs(self._warm, self._warm_size, kind)
         if case == "command":
             return self._command(inputs)
         request = {
