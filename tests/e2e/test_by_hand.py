@@ -145,8 +145,20 @@ def test_a_round_by_hand_with_kills(tmp_path: Path, node: Callable[[], subproces
     round_ = status["rounds"][0]
     assert (round_["phase"], round_["updates"]) == ("final", 1)
     eve.run("audit", "1")
+    _check_merge_and_standing(eve, addresses["alice"])
     acme.run("org", "withdraw")
     alice.run("claim")  # nothing left to claim is no error
     assert "2" in acme.run("audit", "2", expect=66)
     ended = acme.run("org", "status")["rounds"][0]
     assert int(ended["withdrawable"]) == 0
+
+
+def _check_merge_and_standing(eve: Person, client: str) -> None:
+    """What a stranger with chain and store alone can find out of the round."""
+    again = eve.run("merge", "--round", "1")
+    assert (again["verdict"], again["index"]) == ("match", 1)
+    assert again["model"] == again["settled"] is not None
+    assert "2" in eve.run("merge", "--round", "2", expect=66)
+    (standing,) = eve.run("standing", client)["clients"]
+    assert (standing["client"], standing["rounds"], standing["accepted"]) == (client, 1, 1)
+    assert standing["standing"] == standing["agreement"] > 0
