@@ -13,7 +13,7 @@ import pytest
 from client.policy import Policy, RoundRefused
 from client.worker import ClientWorker
 from network.standing import RecordMissing
-from protocol.cid import directory_cid
+from protocol.cid import RAW, Cid, directory_cid
 from protocol.merge_terms import Standing
 from protocol.model import Model
 from protocol.task import Task, Training
@@ -80,13 +80,15 @@ def test_a_record_that_is_gone_is_named_and_asked_for_again(world: World, tmp_pa
     let_down(world)
     (round_,) = world.ledger.state().rounds.values()
     assert round_.settled is not None
-    cid = directory_cid(round_.settled.settlement.report)
-    lost = world.store.blocks.pop(cid)
+    settlement = round_.settled.settlement
+    # the report, and its own leaf, which the record's hash names as well
+    cids = [directory_cid(settlement.report), Cid(RAW, Digest(settlement.derived_hash))]
+    lost = {cid: world.store.blocks.pop(cid) for cid in cids}
     world.launch()
     alice = worker(world, tmp_path, ALICE)
     for _ in range(2):
         with pytest.raises(RecordMissing, match="record of round 1"):
             alice.step()
-    world.store.blocks[cid] = lost
+    world.store.blocks.update(lost)
     with pytest.raises(RoundRefused):
         alice.step()
