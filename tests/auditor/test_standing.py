@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from auditor.rederive import Verdict, audit_round
-from protocol.cid import directory_cid
+from protocol.cid import RAW, Cid, directory_cid
 from protocol.merge_terms import Standing
 from protocol.terms import Phase
+from protocol.types import Digest
 from tests.network.standing_world import HONEST, StandingWorld, said_of
 from tests.processor.factory import account
 
@@ -75,6 +76,9 @@ def test_without_an_earlier_record_nothing_is_decided(world: StandingWorld) -> N
     assert settled is not None
     cid = directory_cid(settled.settlement.report)
     del world.store.blocks[cid]
+    del world.store.blocks[
+        Cid(RAW, Digest(settled.settlement.derived_hash))
+    ]  # the report's leaf, which the hash names too
     audit = world.audit()
     assert audit.verdict is Verdict.UNDECIDED
     assert "record of round 1" in audit.reason and str(cid) in audit.reason

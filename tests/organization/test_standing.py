@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from protocol.cid import directory_cid
+from protocol.cid import RAW, Cid, directory_cid
 from protocol.errors import BlockMissing
 from protocol.merge_terms import Standing
+from protocol.types import Digest
 from tests.network.standing_world import HONEST, StandingWorld, said_of
 
 WEIGHT = Standing(use="weight")
@@ -38,11 +39,12 @@ def test_a_lost_record_is_named_and_the_round_is_settled_once_it_is_back(tmp_pat
     settled = world.state.rounds[world.federation.rounds[0]].settled
     assert settled is not None
     cid = directory_cid(settled.settlement.report)
-    lost = world.store.blocks.pop(cid)
+    cids = [cid, Cid(RAW, Digest(settled.settlement.derived_hash))]  # the leaf is named by the record's hash as well
+    lost = {one: world.store.blocks.pop(one) for one in cids}
     with pytest.raises(BlockMissing, match="record of round 1"):
         world.worker().settle(world.round.id)
     assert world.round.settled is None
-    world.store.blocks[cid] = lost
+    world.store.blocks.update(lost)
     assert world.worker().settle(world.round.id)
 
 

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 from network.directory_store import DirectoryStore
 from network.memory_chain import MemoryChain
 from network.standing import RecordMissing
-from protocol.cid import directory_cid
+from protocol.cid import RAW, Cid, directory_cid
 from protocol.errors import InvalidInput, RondoError, SettingsError, UnknownFederation
 from protocol.merge_terms import Standing
-from protocol.types import hex32
+from protocol.types import Digest, hex32
 from rondo.cli import app
 from tests.network.standing_world import HONEST, StandingWorld, said_of
 from tests.processor import reference_standing as reference
@@ -135,6 +135,7 @@ def test_a_lost_report_is_named(world: StandingWorld) -> None:
     assert settled is not None
     store: Any = world.store
     store.path(directory_cid(settled.settlement.report)).unlink()
+    store.path(Cid(RAW, Digest(settled.settlement.derived_hash))).unlink()  # its leaf, which the hash names too
     with pytest.raises(RecordMissing, match="record of round 3") as caught:
         run()
     assert caught.value.exit_code == 69
