@@ -64,10 +64,16 @@ kubo: need-python ## Find Kubo, the IPFS node, or build it once with Go, for `ro
 kubo-if-possible: need-python
 	@$(PYTHON) scripts/kubo.py --best-effort --seconds 1200
 
+CORE_TESTS := tests/protocol tests/processor tests/network tests/attacks
+
 test: test-python test-contracts coverage ## Set up and run every test
 
 test-python: .venv/.dev node_modules/.done kubo-if-possible ## Unit, property, attack and end-to-end tests
-	$(BIN)/python -m pytest $(ARGS)
+	mkdir -p build
+	@# Two halves side by side: the core's tests compute, the others mostly wait for processes of their own.
+	@failed=0; $(BIN)/python -m pytest -p no:cacheprovider $(ARGS) $(CORE_TESTS) > build/core-tests.log 2>&1 & core=$$!; \
+	$(BIN)/python -m pytest $(ARGS) tests $(CORE_TESTS:%=--ignore=%) || failed=$$?; \
+	wait $$core || failed=$$?; cat build/core-tests.log; exit $$failed
 
 test-contracts: .venv-contracts/.done .solcx/solc-v0.8.37 ## Brownie tests on anvil, forge fuzz and invariants
 	mkdir -p build
