@@ -78,16 +78,18 @@ def _record(store: ContentStore, one: Deciding, watch: Watch) -> Derived | None:
     confirmed the result keep the record under its own hash, which is what they attested. Where nobody confirmed it, a
     wrong report is all there will ever be, for everybody alike.
     """
-    by_hash = Cid(RAW, Digest(one.derived_hash))
-    try:
-        data = None if one.revealed else _reported(store, one, watch)
-        if data is None and not one.revealed and one.round.quorum_hash is None:
+    data, gone = None, None
+    if not one.revealed:
+        try:
+            data = _reported(store, one, watch)
+        except (BlockMissing, BlockCorrupt) as error:
+            gone = error
+        if data is None and gone is None and one.round.quorum_hash is None:
             return None
-        return decode_derived(store.get_block(by_hash) if data is None else data)
+    try:
+        return decode_derived(store.get_block(Cid(RAW, Digest(one.derived_hash))) if data is None else data)
     except (BlockMissing, BlockCorrupt) as error:
-        with contextlib.suppress(BlockMissing, BlockCorrupt):
-            return decode_derived(store.get_block(by_hash))
-        raise RecordMissing(one, error) from error
+        raise RecordMissing(one, gone or error) from error
     except ArtifactRefused:
         return None
 
