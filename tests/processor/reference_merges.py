@@ -34,7 +34,7 @@ class Expected:
 
 def merged(task: Task, base: Model, updates: Sequence[Update], before: Moments | None = None) -> Expected:
     """Merge ``updates``, of different clients, into ``base``; a client weighs its examples, or 1."""
-    ordered = sorted(updates, key=lambda update: update.author)
+    ordered = sorted(updates, key=lambda update: update.author.lower())
     columns = bounded(task.merge, base, ordered)
     weights, means = RULES[task.merge.rule](task.merge, base, ordered, columns)
     mantissas: dict[str, list[int]] = {}

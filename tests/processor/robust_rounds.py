@@ -34,7 +34,7 @@ def ring_of(rule: Any, delta_type: Any = "int16", seed: int = 0, span: int = 1 <
 
 def clients(count: int) -> list[str]:
     """Names in order of their addresses."""
-    return sorted((f"client {k}" for k in range(count)), key=account)
+    return sorted((f"client {k}" for k in range(count)), key=lambda name: account(name).lower())
 
 
 def accepted(count: int) -> list[Accepted]:
@@ -89,7 +89,7 @@ def trainable(merged: Merged, base: Model) -> list[int]:
 
 def taken(merged: Merged) -> list[Address]:
     """Who was not left out, in order of address."""
-    return sorted(client for client, weight in merged.weights.items() if weight)
+    return sorted((client for client, weight in merged.weights.items() if weight), key=str.lower)
 
 
 def alike(ring: TinyRound, names: Sequence[str], seed: int = 0, direction: int = 20, spread: int = 5) -> list[Update]:

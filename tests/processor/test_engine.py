@@ -33,7 +33,6 @@ class WithoutTheLoudest:
     """A rule of these tests: FedAvg without the update of the largest sum of squares, plus a number beyond int64."""
 
     reads_importance = False
-    measures = True
 
     def measure(self, block: Block) -> Measured:
         """Each member's sum of squares in ``block``, and 2^70 a coordinate."""
