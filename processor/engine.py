@@ -12,7 +12,7 @@ from processor import norm_bound
 from processor.blocks import Block, Member, Span, block_width, read_block, spans
 from processor.importance import Tables, rescaled_rows, rescaling
 from processor.merge import Part, join, merge_digest, moved
-from processor.rule import Measured, Plan, Rule
+from processor.rule import Measure, Measured, Plan
 from processor.rules import rule_of
 from processor.runs import Run, serial
 from processor.server_step import ServerMoments
@@ -93,10 +93,12 @@ def plan_merge(task: Task, base: Model, members: Sequence[Member], run: Run = se
     trainable = trainable_specs(base.specs)
     factors = None
     if task.merge.bound != "none":
-        norms = _measure(norm_bound.Norms(), ordered, base, reader(ordered), run)
+        norms = _measure(norm_bound.Norms().measure, ordered, base, reader(ordered), run)
         factors = norm_bound.factors(task.merge, norms, min(spec.grid for spec in trainable))
     tables = rescaling(ordered, spans(trainable), run) if rule.reads_importance else None
-    measured = _measure(rule, ordered, base, reader(ordered, factors, tables), run) if rule.measures else None
+    measured = None
+    if rule.measure is not None:
+        measured = _measure(rule.measure, ordered, base, reader(ordered, factors, tables), run)
     plan = rule.plan(accepted, measured)
     examples = [one.examples if weight else 0 for one, weight in zip(accepted, plan.weights, strict=True)]
     return Merge(task, ordered, plan, WeightedMean(tuple(examples)), factors, tables)
@@ -146,11 +148,11 @@ def reader(members: Sequence[Member], factors: tuple[int, ...] | None = None, ta
     return read
 
 
-def _measure(rule: Rule | norm_bound.Norms, members: Sequence[Member], base: Model, read: Reader, run: Run) -> Measured:
+def _measure(measure: Measure, members: Sequence[Member], base: Model, read: Reader, run: Run) -> Measured:
     """Sum the measures of all trainable blocks, exactly, so that no order and no size matters."""
     pieces = [part for span in spans(trainable_specs(base.specs)) for part in span.cut(_width(members))]
     total: Measured | None = None
-    for measured in run(lambda span: rule.measure(read(span)), pieces):
+    for measured in run(lambda span: measure(read(span)), pieces):
         total = measured if total is None else total + measured
     assert total is not None  # noqa: S101 - a model has a trainable tensor
     return total

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from processor.blocks import Block
 from processor.rule import Measured
 from processor.updates import Accepted
 from processor.weighted_mean import WeightedMean
@@ -19,11 +18,7 @@ class FedAvg:
     """The rule "fedavg" (processor.rule): the mean by each update's weight, its capped examples or 1."""
 
     reads_importance = False
-    measures = False
-
-    def measure(self, block: Block) -> Measured:
-        """Not asked: ``measures`` is False."""
-        raise NotImplementedError
+    measure = None
 
     def plan(self, accepted: Sequence[Accepted], measured: Measured | None) -> WeightedMean:
         """Return the mean by weight; raises ArithmeticRefused as `WeightedMean`."""

@@ -66,11 +66,7 @@ class FisherWeighted:
 
     terms: MergeRule
     reads_importance = True
-    measures = False
-
-    def measure(self, block: Block) -> Measured:
-        """Not asked: ``measures`` is False."""
-        raise NotImplementedError
+    measure = None
 
     def plan(self, accepted: Sequence[Accepted], measured: Measured | None) -> FisherMean:
         """Return the mean by weight and importance; raises ArithmeticRefused as `fisher_shift`."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from processor.blocks import Block
 from processor.distances import gram, squared_distances
 from processor.rule import Measured, require_updates
 from processor.updates import Accepted
@@ -29,11 +28,7 @@ class Krum:
 
     byzantine: int
     reads_importance = False
-    measures = True
-
-    def measure(self, block: Block) -> Measured:
-        """Return the Gram matrix of ``block``."""
-        return gram(block)
+    measure = staticmethod(gram)
 
     def plan(self, accepted: Sequence[Accepted], measured: Measured | None) -> WeightedMean:
         """Return the choice, weight 1; raises TooFewUpdates with fewer than 2f + 3."""
@@ -52,11 +47,7 @@ class MultiKrum:
     byzantine: int
     keep: int
     reads_importance = False
-    measures = True
-
-    def measure(self, block: Block) -> Measured:
-        """Return the Gram matrix of ``block``."""
-        return gram(block)
+    measure = staticmethod(gram)
 
     def plan(self, accepted: Sequence[Accepted], measured: Measured | None) -> WeightedMean:
         """Return the mean of the chosen; raises TooFewUpdates with fewer than 2f + 3 or f + keep."""

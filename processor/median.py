@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from processor.blocks import Block
 from processor.rule import Measured, require_updates
 from processor.trimmed_mean import Trimmed
 from processor.updates import Accepted
@@ -21,11 +20,7 @@ class CoordinateMedian:
     """The rule "median" (processor.rule). Every update counts once: weights do not reach it."""
 
     reads_importance = False
-    measures = False
-
-    def measure(self, block: Block) -> Measured:
-        """Not asked: ``measures`` is False."""
-        raise NotImplementedError
+    measure = None
 
     def plan(self, accepted: Sequence[Accepted], measured: Measured | None) -> Trimmed:
         """Return what trims all but the middle value, or the two middle ones; raises TooFewUpdates without any update."""

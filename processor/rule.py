@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,6 +54,9 @@ class Measured:
         return np.asarray(sum(parts[1:], parts[0]), dtype=object)
 
 
+Measure = Callable[[Block], Measured]
+
+
 class Plan(Protocol):
     """How the blocks of one merge are merged; small, picklable, and the same on every machine."""
 
@@ -71,17 +74,13 @@ class Rule(Protocol):
     """A merge rule with its parameters."""
 
     @property
-    def measures(self) -> bool:
-        """Whether it has to ``measure`` all trainable blocks first."""
+    def measure(self) -> Measure | None:
+        """What the plan needs to know of every trainable block; None where it needs nothing. The sum reaches ``plan``."""
         ...
 
     @property
     def reads_importance(self) -> bool:
         """Whether blocks must carry ``importance``."""
-        ...
-
-    def measure(self, block: Block) -> Measured:
-        """Return what the plan needs to know of ``block``; the sum over all blocks reaches ``plan``."""
         ...
 
     def plan(self, accepted: Sequence[Accepted], measured: Measured | None) -> Plan:

@@ -47,11 +47,7 @@ class TrimmedMean:
 
     trim: int
     reads_importance = False
-    measures = False
-
-    def measure(self, block: Block) -> Measured:
-        """Not asked: ``measures`` is False."""
-        raise NotImplementedError
+    measure = None
 
     def plan(self, accepted: Sequence[Accepted], measured: Measured | None) -> Trimmed:
         """Return the trimmed mean; raises TooFewUpdates with 2 * trim updates or fewer."""
