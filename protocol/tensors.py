@@ -154,6 +154,10 @@ class Stored:
         if out.dtype != self.dtype or not 0 <= start <= start + out.size <= self.size:
             raise ValueError(f"{out.size} of {out.dtype} from {start} on are not within {self.size} of {self.dtype}")
         self.content.read_into(self.start + start * self.dtype.itemsize, out.view(np.uint8).data)
+        self.check(out)
+
+    def check(self, values: Array) -> None:
+        """Refuse coordinates that were read of it and may not stand in it; a plain tensor takes all."""
 
 
 Tensor = Array | Stored

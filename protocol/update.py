@@ -130,10 +130,9 @@ class Guarded(tensors.Stored):
     name: str = ""
     subject: str = ""
 
-    def read_into(self, start: int, out: tensors.Array) -> None:
-        """Fill ``out`` as `protocol.tensors.Stored.read_into`. Raises OutsideWindow too."""
-        tensors.Stored.read_into(self, start, out)
-        _require_within(self.name, out, self.subject)
+    def check(self, values: tensors.Array) -> None:
+        """Raise OutsideWindow where one of ``values`` is no mantissa of their dtype's window."""
+        _require_within(self.name, values, self.subject)
 
 
 def guarded(update: Update, subject: str) -> Update:
