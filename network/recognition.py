@@ -22,7 +22,7 @@ from protocol.retention import Kind, Mention
 from protocol.server_state import FILES as STATE_FILES
 from protocol.server_state import STATE
 from protocol.task import MAX_ARTIFACT_BYTES, TASK
-from protocol.tensors import header_bytes, read_specs
+from protocol.tensor_layout import header_bytes, read_layout
 from protocol.types import FederationId, hex32
 from protocol.unixfs import CHUNK, Get, file_leaves, list_directory, read_file, read_leaf
 from protocol.update import DELTA, IMPORTANCE
@@ -90,4 +90,4 @@ def _begins_as_tensors(cid: Cid, get: Get) -> bool:
         data += read_leaf(leaf, get)
         if len(data) >= header_bytes(data):
             break
-    return bool(read_specs(data))
+    return bool(read_layout(data).places)

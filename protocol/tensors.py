@@ -9,7 +9,6 @@ Descending sizes keep every tensor aligned to its own dtype.
 from __future__ import annotations
 
 import math
-import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,73 +17,52 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol import canonical_json
 from protocol.content import Content, check_range
-from protocol.errors import NotCanonical, TooLarge, WrongTensor
-from protocol.fields import Field
+from protocol.tensor_layout import (
+    DTYPES,
+    MAX_DIMENSION,
+    MAX_HEADER_BYTES,
+    MAX_RANK,
+    MAX_TENSORS,
+    Layout,
+    Place,
+    Spec,
+    header_bytes,
+    layout_of,
+    read_layout,
+    refusal,
+)
 
-MAX_HEADER_BYTES = 8 * 1024 * 1024
-MAX_TENSORS = 65_536
-MAX_RANK = 32
-MAX_DIMENSION = 1 << 40
-ALIGNMENT = 64
+__all__ = [
+    "DTYPES",
+    "MAX_DIMENSION",
+    "MAX_HEADER_BYTES",
+    "MAX_RANK",
+    "MAX_TENSORS",
+    "SPAN",
+    "Array",
+    "Encoding",
+    "Source",
+    "Spec",
+    "Stored",
+    "Tensor",
+    "check_bool",
+    "dumps",
+    "header_bytes",
+    "loads",
+    "open_file",
+    "open_tensors",
+    "read_layout",
+    "read_span",
+    "read_span_into",
+    "spans_of",
+    "whole",
+]
+
 SPAN = 1 << 16  # coordinates read at once of a tensor that is looked through: they stay in the cache meanwhile
+FIRST_READ = 4096  # bytes of a file, in which most headers end: reading so many takes no longer than reading 8
 
 Array = NDArray[Any]
-Spec = tuple[str, tuple[int, ...]]  # numpy's dtype name, shape
-
-_CODES = {
-    "float64": "F64", "float32": "F32", "float16": "F16", "bool": "BOOL",
-    "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
-    "uint64": "U64", "uint32": "U32", "uint16": "U16", "uint8": "U8",
-}  # fmt: skip
-_NAMES = {code: name for name, code in _CODES.items()}
-DTYPES = frozenset(_CODES)
-
-# Names are ASCII without quote and backslash, so that JSON needs no escapes.
-_NAME = re.compile(r"[ !#-\[\]-~]{1,256}")
-
-
-def _item_size(dtype: str) -> int:
-    return np.dtype(dtype).itemsize
-
-
-def _byte_size(spec: Spec) -> int:
-    size = _item_size(spec[0])
-    for dimension in spec[1]:
-        size *= dimension
-    return size
-
-
-def _check_spec(name: str, spec: Spec) -> None:
-    if not _NAME.fullmatch(name) or name == "__metadata__":
-        raise WrongTensor(
-            f"{name[:100]!r} is no name for a tensor.", "Names are 1 to 256 ASCII characters.", "Rename it."
-        )
-    dtype, shape = spec
-    if dtype not in DTYPES:
-        raise WrongTensor(f"Tensor {name} is {dtype}.", f"Known: {', '.join(sorted(DTYPES))}.", "Convert it.")
-    if len(shape) > MAX_RANK or 0 in shape or _byte_size(spec) > canonical_json.MAX_INTEGER:
-        raise WrongTensor(
-            f"Tensor {name} has shape {list(shape)}.",
-            f"Tensors have at most {MAX_RANK} dimensions, none of them 0, and fewer than 2^53 bytes.",
-            "Reshape or remove it.",
-        )
-
-
-def _header(specs: Mapping[str, Spec]) -> tuple[bytes, dict[str, int]]:
-    """Return the padded header with its length, and each tensor's offset into the data, in data order."""
-    order = sorted(specs, key=lambda name: (-_item_size(specs[name][0]), name))
-    entries: dict[str, object] = {}
-    offsets: dict[str, int] = {}
-    end = 0
-    for name in order:
-        dtype, shape = specs[name]
-        offsets[name], end = end, end + _byte_size(specs[name])
-        entries[name] = {"data_offsets": [offsets[name], end], "dtype": _CODES[dtype], "shape": list(shape)}
-    text = canonical_json.dumps(entries)
-    text += b" " * (-(8 + len(text)) % ALIGNMENT)
-    return len(text).to_bytes(8, "little") + text, offsets
 
 
 def dumps(tensors: Mapping[str, Array]) -> bytes:
@@ -95,14 +73,10 @@ def dumps(tensors: Mapping[str, Array]) -> bytes:
         NotCanonical: A bool tensor holds other bytes than 0 and 1.
         TooLarge: The header would be over 8 MiB, or there are over 65,536 tensors.
     """
-    specs = {name: (array.dtype.name, array.shape) for name, array in tensors.items()}
-    for name, spec in specs.items():
-        _check_spec(name, spec)
-    header, offsets = _header(specs)
-    _check_sizes(len(header) - 8, len(specs))
-    parts: list[bytes | memoryview] = [header]
-    for name in offsets:
-        array = np.ascontiguousarray(tensors[name], dtype=np.dtype(specs[name][0]).newbyteorder("<"))
+    layout = layout_of({name: (array.dtype.name, array.shape) for name, array in tensors.items()})
+    parts: list[bytes | memoryview] = [layout.header]
+    for name, place in _in_order(layout):
+        array = np.ascontiguousarray(tensors[name], dtype=place.dtype)
         check_bool(name, array)
         parts.append(array.reshape(-1).view(np.uint8).data)
     return b"".join(parts)
@@ -116,11 +90,9 @@ def loads(data: bytes) -> dict[str, Array]:
         WrongTensor: An unknown dtype, a bad name, too many dimensions. WrongField: The header has other fields.
         TooLarge: A header over 8 MiB, over 65,536 tensors.
     """
-    specs = read_specs(data)
-    header, offsets = _header(specs)
-    if len(data) != len(header) + sum(map(_byte_size, specs.values())):
-        raise _refusal("It has fewer or more data than its tensors.")
-    views = {name: _view(data, len(header) + offsets[name], specs[name]) for name in sorted(specs)}
+    layout = read_layout(data)
+    _check_size(layout, len(data))
+    views = {name: _view(data, place) for name, place in layout.places.items()}
     for name, view in views.items():
         check_bool(name, view)
     return views
@@ -198,15 +170,9 @@ def open_tensors(content: Content) -> dict[str, Stored]:
         As `loads`; bool tensors are read for it.
         BlockMissing, BlockCorrupt, StoreUnavailable: From the content.
     """
-    length = min(header_bytes(bytes(content.read(0, min(8, content.size)))), content.size)
-    specs = read_specs(bytes(content.read(0, length)))
-    header, offsets = _header(specs)
-    if content.size != len(header) + sum(map(_byte_size, specs.values())):
-        raise _refusal("It has fewer or more data than its tensors.")
-    opened = {
-        name: Stored(content, len(header) + offsets[name], shape, np.dtype(dtype).newbyteorder("<"))
-        for name, (dtype, shape) in sorted(specs.items())
-    }
+    layout = read_layout(_beginning(content))
+    _check_size(layout, content.size)
+    opened = {name: Stored(content, place.start, place.shape, place.dtype) for name, place in layout.places.items()}
     for name, tensor in opened.items():
         if tensor.dtype.kind == "b":
             for _, part in spans_of(tensor):
@@ -236,18 +202,10 @@ class Encoding:
     """
 
     def __init__(self, tensors: Mapping[str, Source]) -> None:
-        specs = {name: (source.dtype, source.shape) for name, source in tensors.items()}
-        for name, spec in specs.items():
-            _check_spec(name, spec)
-        self._header, offsets = _header(specs)
-        _check_sizes(len(self._header) - 8, len(specs))
-        self._pieces = [(len(self._header) + offset, tensors[name]) for name, offset in offsets.items()]
-        self._ends = [start + _byte_size((source.dtype, source.shape)) for start, source in self._pieces]
-
-    @property
-    def size(self) -> int:
-        """Bytes of the encoding."""
-        return self._ends[-1] if self._ends else len(self._header)
+        layout = layout_of({name: (source.dtype, source.shape) for name, source in tensors.items()})
+        self._header, self.size = layout.header, layout.size
+        self._pieces = [(place, tensors[name]) for name, place in _in_order(layout)]
+        self._ends = [place.start for place, _ in self._pieces[1:]] + [layout.size] * bool(self._pieces)
 
     def read(self, start: int, stop: int) -> memoryview:
         """Return the bytes ``start`` to before ``stop``; raises ValueError where they leave the encoding."""
@@ -263,15 +221,14 @@ class Encoding:
             part = self._header[start:stop]
             out[: len(part)] = part
         first = bisect_right(self._ends, start)
-        for (begin, source), end in zip(self._pieces[first:], self._ends[first:], strict=True):
-            if begin >= stop:
+        for (place, source), end in zip(self._pieces[first:], self._ends[first:], strict=True):
+            if place.start >= stop:
                 break
-            low, high = max(begin, start), min(end, stop)
-            out[low - start : high - start] = _bytes_of(source, low - begin, high - begin)
+            low, high = max(place.start, start), min(end, stop)
+            out[low - start : high - start] = _bytes_of(source, place.dtype, low - place.start, high - place.start)
 
 
-def _bytes_of(source: Source, start: int, stop: int) -> memoryview:
-    dtype = np.dtype(source.dtype).newbyteorder("<")
+def _bytes_of(source: Source, dtype: np.dtype[Any], start: int, stop: int) -> memoryview:
     size = dtype.itemsize
     first, last = start // size, -(-stop // size)
     values = np.ascontiguousarray(source.read(first, last), dtype=dtype)
@@ -279,40 +236,25 @@ def _bytes_of(source: Source, start: int, stop: int) -> memoryview:
     return view[start - first * size : stop - first * size]
 
 
-def header_bytes(data: bytes) -> int:
-    """Return how long the header is at the beginning of a file whose first 8 bytes are ``data``; raises TooLarge."""
-    length = int.from_bytes(data[:8], "little")
-    _check_sizes(length, 0)
-    return 8 + length
+def _beginning(content: Content) -> bytes:
+    """Return the first bytes of a file, in which its whole header lies, unless the file ends before; raises TooLarge."""
+    first = bytes(content.read(0, min(FIRST_READ, content.size)))
+    length = min(header_bytes(first), content.size)
+    return first if length <= len(first) else first + bytes(content.read(len(first), length))
 
 
-def read_specs(data: bytes) -> dict[str, Spec]:
-    """Return what the header says of each tensor, of a file that begins with ``data``; raises as ``loads``."""
-    length = header_bytes(data)
-    if len(data) < length:
-        raise _refusal("The file ends within its header.")
-    specs = _read_header(data[8:length])
-    if _header(specs)[0] != data[:length]:
-        raise _refusal("Offsets, order or padding are not those that its tensors have.")
-    return specs
+def _in_order(layout: Layout) -> list[tuple[str, Place]]:
+    """Return the tensors in the order of the data."""
+    return sorted(layout.places.items(), key=lambda item: item[1].start)
 
 
-def _read_header(text: bytes) -> dict[str, Spec]:
-    root = Field(canonical_json.loads(text.rstrip(b" "), MAX_HEADER_BYTES), "header")
-    specs = {}
-    for name, entry in root.mapping(MAX_TENSORS).items():
-        fields = entry.object(("data_offsets", "dtype", "shape"))
-        shape = tuple(dimension.integer(0, MAX_DIMENSION) for dimension in fields["shape"].array(MAX_RANK))
-        code = fields["dtype"].ascii(16)
-        specs[name] = (_NAMES.get(code, code), shape)
-        _check_spec(name, specs[name])
-    return specs
+def _check_size(layout: Layout, size: int) -> None:
+    if size != layout.size:
+        raise refusal("It has fewer or more data than its tensors.")
 
 
-def _view(data: bytes, start: int, spec: Spec) -> Array:
-    dtype = np.dtype(spec[0]).newbyteorder("<")
-    count = _byte_size(spec) // dtype.itemsize
-    view = np.frombuffer(data, dtype, count, start).reshape(spec[1])
+def _view(data: bytes, place: Place) -> Array:
+    view = np.frombuffer(data, place.dtype, math.prod(place.shape), place.start).reshape(place.shape)
     view.flags.writeable = False
     return view
 
@@ -320,17 +262,4 @@ def _view(data: bytes, start: int, spec: Spec) -> Array:
 def check_bool(name: str, array: Array) -> None:
     """Refuse bool tensors that hold other bytes than 0 and 1; raises NotCanonical."""
     if array.dtype.kind == "b" and array.view(np.uint8).max() > 1:
-        raise _refusal(f"The bool tensor {name} holds other bytes than 0 and 1.")
-
-
-def _check_sizes(header: int, tensors: int) -> None:
-    if header > MAX_HEADER_BYTES or tensors > MAX_TENSORS:
-        raise TooLarge(
-            f"A safetensors header has {header} bytes.",
-            f"At most {MAX_HEADER_BYTES} bytes and {MAX_TENSORS} tensors are read.",
-            "Ask its author why.",
-        )
-
-
-def _refusal(why: str) -> NotCanonical:
-    return NotCanonical("A safetensors file is not canonical.", why, "Write it with protocol.tensors.dumps.")
+        raise refusal(f"The bool tensor {name} holds other bytes than 0 and 1.")
