@@ -30,6 +30,8 @@ def is_nested_deeper(data: bytes | bytearray, most: int) -> bool:
     Ask this before a recursive parser reads the text. Parsers differ, and the same one differs with its process's settings,
     in how deep they go before they fail or crash.
     """
+    if data.count(b"[") + data.count(b"{") <= most:  # what opens no more brackets nests no deeper
+        return False
     depth = 0
     for token in _STRING_OR_BRACKET.finditer(data):
         first = token.group()[:1]
@@ -68,7 +70,7 @@ def dumps(value: object) -> bytes:
     _check(value)
     try:
         # ASCII keys sort alike as UTF-16 code units (RFC 8785 §3.2.3) and as Python strings.
-        return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+        return _ENCODER.encode(value).encode()
     except UnicodeEncodeError:
         raise _refusal("A string holds half a surrogate pair.") from None
 
@@ -90,6 +92,12 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return value
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_integer, parse_float=_no_float, parse_constant=_no_float
+)
+
+
 def loads(data: bytes, limit: int = MAX_BYTES) -> object:
     """Return the value that ``data`` is the canonical encoding of.
 
@@ -104,13 +112,7 @@ def loads(data: bytes, limit: int = MAX_BYTES) -> object:
     if is_nested_deeper(data, MAX_DEPTH + 1):
         raise _refusal(f"It is nested deeper than {MAX_DEPTH}.")
     try:
-        value: object = json.loads(
-            data.decode(),
-            object_pairs_hook=_unique,
-            parse_int=_integer,
-            parse_float=_no_float,
-            parse_constant=_no_float,
-        )
+        value: object = _DECODER.decode(data.decode())
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
         raise _refusal(f"It cannot be parsed ({type(error).__name__}).") from None
     if dumps(value) != data:

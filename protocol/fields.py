@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from eth_utils.address import to_checksum_address
 
@@ -38,9 +39,12 @@ class Field:
         shown = repr(self.value) if not isinstance(self.value, list | dict) else type(self.value).__name__
         return WrongField(f"{self.path} is {shown[:100]}.", f"Expected {expected}.", "Correct this field.")
 
-    def _child(self, name: str | int, value: object) -> Field:
-        shown = name if isinstance(name, int) or _PLAIN.fullmatch(name) else ascii(name[:64])
-        return Field(value, f"{self.path}{'.' if ': ' in self.path else ': '}{shown}")
+    def _child(self, name: str, value: object) -> Field:
+        return Field(value, self._beginning() + _shown(name))
+
+    def _beginning(self) -> str:
+        """Return with what the paths of this field's children begin."""
+        return f"{self.path}{'.' if ': ' in self.path else ': '}"
 
     def object(self, names: Collection[str]) -> dict[str, Field]:
         """Return the fields of an object that has exactly ``names``."""
@@ -58,13 +62,15 @@ class Field:
         """Return the fields of an object of free names, at most ``limit``."""
         if not isinstance(self.value, dict) or len(self.value) > limit:
             raise self.refusal(f"an object of at most {limit} fields")
-        return {name: self._child(name, value) for name, value in self.value.items()}
+        path = self._beginning()
+        return {name: Field(value, path + _shown(name)) for name, value in self.value.items()}
 
     def array(self, limit: int) -> list[Field]:
         """Return the items of an array of at most ``limit``."""
         if not isinstance(self.value, list) or len(self.value) > limit:
             raise self.refusal(f"an array of at most {limit} items")
-        return [self._child(position, value) for position, value in enumerate(self.value)]
+        path = self._beginning()
+        return [Field(value, f"{path}{position}") for position, value in enumerate(self.value)]
 
     def integer(self, low: int = 0, high: int = MAX_INTEGER) -> int:
         """Return an integer, ``low`` and ``high`` included; true and false are none."""
@@ -128,7 +134,7 @@ class Field:
     def address(self) -> Address:
         """Return an address in its checksummed spelling (EIP-55)."""
         text = self.value
-        if not isinstance(text, str) or not _ADDRESS.fullmatch(text) or to_checksum_address(text) != text:
+        if not isinstance(text, str) or not _ADDRESS.fullmatch(text) or _checksummed(text) != text:
             raise self.refusal("a checksummed address")
         return Address(text)
 
@@ -145,6 +151,15 @@ class Field:
 
     def _cid(self) -> Cid:
         try:
-            return parse_cid(self.text(100))  # which takes the one spelling only
+            return _parsed_cid(self.text(100))  # which takes the one spelling only
         except InvalidInput:
             raise self.refusal("a CIDv1 in base32") from None
+
+
+def _shown(name: str) -> str:
+    return name if _PLAIN.fullmatch(name) else ascii(name[:64])
+
+
+# A round's files name the same clients and the same base over and over; spelling either takes longer than all else of them.
+_checksummed = lru_cache(1024)(to_checksum_address)
+_parsed_cid = lru_cache(64)(parse_cid)
