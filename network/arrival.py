@@ -23,6 +23,7 @@ from protocol.artifact import check_leaves
 from protocol.cid import RAW, Cid, directory_cid
 from protocol.content import Content, Held, held
 from protocol.errors import ContentError, StoreUnavailable
+from protocol.sha256_lanes import MOST_LANES
 from protocol.types import Digest
 from protocol.unixfs import CHUNK, Leaf, Link, file_leaves
 
@@ -89,15 +90,54 @@ def open_artifacts(
     if local is None:
         return [open_artifact(store, digest, limit, workers=workers) for digest in digests]
     verifier = LeafVerifier(store, local, workers)
-    openings = [_Opening(store, verifier, None) for _ in digests]
     with store.lease(*map(directory_cid, digests)):
-        sizes = [opening.list_directory(digest, limit) for opening, digest in zip(openings, digests, strict=True)]
-        for number, opening in enumerate(openings):
-            opening.list_leaves(_shifted(on_progress, sum(sizes[:number]), sum(sizes)))
+        openings = _opened(store, verifier, digests, limit, on_progress)
         is_here = verifier.verify(leaf for opening in openings for leaf in opening.leaves())
     if not is_here:
         return [open_artifact(store, digest, limit, workers=workers) for digest in digests]
     return [opening.artifact(digest, local) for opening, digest in zip(openings, digests, strict=True)]
+
+
+class Arrived:
+    """Artifacts whose files are there, though most of their leaves may be verified only when they are read.
+
+    Args:
+        files: Those of each artifact.
+    """
+
+    def __init__(self, files: list[dict[str, Content]], verifier: LeafVerifier | None = None) -> None:
+        self.files, self._verifier = files, verifier
+
+    def verify(self) -> None:
+        """Verify what nobody has read; raises as `open_artifacts`. What was read needs nothing: it is verified."""
+        contents = (file for files in self.files for file in files.values() if isinstance(file, LeafContent))
+        left = [leaf for content in contents for leaf in content.unverified()]
+        if left and self._verifier is not None:
+            self._verifier.verify(left)
+
+
+def await_artifacts(
+    store: ContentStore,
+    digests: Sequence[Digest],
+    limit: int,
+    *,
+    workers: int = WORKERS,
+    on_progress: OnProgress = silent,
+) -> Arrived:
+    """As `open_artifacts`, for whoever reads the artifacts side by side (`protocol.content.read_together`), and all of them.
+
+    Only the first leaf of each file is verified now, and all of them where the lanes of sha-256 would not be filled by one
+    leaf of each artifact. Their sizes and names are checked: of the rest a lie shows when it is read, or by `Arrived.verify`.
+    """
+    local = directory_of(store)
+    if local is None or not _fill_lanes(len(digests)):
+        return Arrived(open_artifacts(store, digests, limit, workers=workers, on_progress=on_progress))
+    verifier = LeafVerifier(store, local, workers)
+    openings = _opened(store, verifier, digests, limit, on_progress)
+    if not verifier.verify(leaf for opening in openings for leaf in opening.leaves() if leaf.offset == 0):
+        return Arrived([open_artifact(store, digest, limit, workers=workers) for digest in digests])
+    found = [opening.artifact(digest, local) for opening, digest in zip(openings, digests, strict=True)]
+    return Arrived(found, verifier)
 
 
 def open_file(
@@ -126,6 +166,22 @@ def directory_of(store: ContentStore) -> DirectoryStore | None:
     """Return the directory store that ``store`` is or has as a layer; None where there is none."""
     sources = store.sources if isinstance(store, LayeredStore) else (store,)
     return next((source for source in sources if isinstance(source, DirectoryStore)), None)
+
+
+def _opened(
+    store: ContentStore, verifier: LeafVerifier, digests: Sequence[Digest], limit: int, on_progress: OnProgress
+) -> list[_Opening]:
+    """Return each artifact with its leaves, fetched where they were missing."""
+    openings = [_Opening(store, verifier, None) for _ in digests]
+    sizes = [opening.list_directory(digest, limit) for opening, digest in zip(openings, digests, strict=True)]
+    for number, opening in enumerate(openings):
+        opening.list_leaves(_shifted(on_progress, sum(sizes[:number]), sum(sizes)))
+    return openings
+
+
+def _fill_lanes(count: int) -> bool:
+    """Say whether one leaf of each of ``count`` artifacts leaves at most a quarter of the lanes of sha-256 empty."""
+    return 4 * count >= 3 * MOST_LANES * -(-count // MOST_LANES) > 0
 
 
 def _shifted(on_progress: OnProgress, before: int, total: int) -> OnProgress:

@@ -1,29 +1,38 @@
-"""A verified file that stays where it is: in the blocks of a directory store, read piece by piece when it is asked for."""
+"""A file that stays where it is: in the blocks of a directory store, read piece by piece when it is asked for.
+
+Its leaves are verified before, or when they are read for the first time: then the bytes that are hashed are those that are
+handed out, and several files' leaves are hashed side by side.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 
 from network.directory_store import DirectoryStore
-from network.hashed_files import fill
+from network.hashed_files import Hashed, fill
+from network.leaf_rows import LeafRows
 from network.store import BlockSource
+from network.store_faults import store_unavailable
 from network.verified_files import Look, look
 from protocol.cid import Cid
-from protocol.content import check_range
+from protocol.content import Content, ReadAgain, Rows, check_range
+from protocol.types import Digest
 from protocol.unixfs import Leaf, read_leaf
+
+_ALIGNED = 64  # bytes: what every piece but the last is a multiple of
 
 
 class LeafContent:
-    """A ``Content`` (protocol/content.py) over leaves in ``local``, each verified when its file had the look given.
+    """A ``Pieced`` content (protocol/content.py) over leaves in ``local``.
 
-    Each read looks whether the file still is that one. A leaf whose file changed is got from ``source`` again, which
-    verifies it, before its bytes are handed out. Memory is a look and a path for each leaf; no file stays open; any
-    number of threads may read.
+    Each read looks whether the leaf's file still is the one that was verified. A leaf whose file changed, or that nobody
+    has verified, is got from ``source``, which verifies it, before its bytes are handed out. Memory is a look and a path
+    for each leaf; no file stays open; any number of threads may read.
 
     Args:
         leaves: Of the file, in order.
-        looks: Of the file of each of them, by its CID.
+        looks: Of the files of those that are verified, by CID.
         source: Where ``local`` gets what it lacks; ``local`` itself where there is nothing else.
         paths: Of the leaves' files, in order.
     """
@@ -37,12 +46,37 @@ class LeafContent:
         paths: Sequence[str],
     ) -> None:
         self._leaves, self._local, self._source, self._paths = leaves, local, source, paths
-        self._looks = {leaf.cid: looks[leaf.cid] for leaf in leaves}
+        self._looks = {leaf.cid: looks[leaf.cid] for leaf in leaves if leaf.cid in looks}
+        self._held: dict[int, bytes] = {}  # what ``local`` could not keep, by number of its leaf
 
     @property
     def size(self) -> int:
         """Bytes of the file."""
         return self._leaves[-1].offset + self._leaves[-1].size
+
+    @property
+    def piece(self) -> int:
+        """Bytes of every leaf but the last."""
+        return self._leaves[0].size
+
+    @property
+    def digests(self) -> tuple[Digest, ...]:
+        """The sha-256 of each leaf."""
+        return tuple(leaf.cid.digest for leaf in self._leaves)
+
+    def unverified(self) -> list[Leaf]:
+        """Return the leaves that nobody has verified yet."""
+        return [leaf for leaf in self._leaves if leaf.cid not in self._looks]
+
+    def read_beside(
+        self, contents: Sequence[Content], start: int, stop: int, width: int
+    ) -> Iterator[tuple[int, Rows]] | None:
+        """As `protocol.content.Pieced`; leaves that are not verified yet are verified meanwhile if all of them is read."""
+        alike = [one for one in contents if isinstance(one, LeafContent) and one.size == self.size]
+        if len(alike) < len(contents):
+            return None
+        check_range(self.size, start, stop)
+        return _read_leaves(alike, start, stop, width)
 
     def read(self, start: int, stop: int) -> memoryview:
         """Return the bytes from ``start`` to before ``stop``; raises as ``read_into``."""
@@ -66,8 +100,43 @@ class LeafContent:
             within = start - leaf.offset
             part = out[: leaf.size - within]
             if not self._read_unchanged(number, within, part):
-                self._read_again(leaf, within, part)
+                part[:] = self._got(number)[within : within + len(part)]
             start, out, number = start + len(part), out[len(part) :], number + 1
+
+    def leaves_between(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Yield (number, first byte, byte after the last) of each leaf that the range meets, bytes counted from the leaf's."""
+        for number in range(start // self.piece, -(-stop // self.piece)) if start < stop else ():
+            leaf = self._leaves[number]
+            yield number, max(0, start - leaf.offset), min(leaf.size, stop - leaf.offset)
+
+    def leaf(self, number: int) -> Leaf:
+        """Return a leaf by its number."""
+        return self._leaves[number]
+
+    def open_beside(self, contents: Sequence[LeafContent], number: int) -> LeafRows:
+        """Open the leaf ``number`` of each of ``contents``; raises StoreUnavailable where the system does not let."""
+        try:
+            return LeafRows([one._paths[number] for one in contents], self._leaves[number].size)
+        except OSError as error:
+            raise store_unavailable(self._local.root, error) from error
+
+    def is_verified(self, number: int) -> bool:
+        """Say whether the leaf ``number`` was verified, here or before."""
+        return self._leaves[number].cid in self._looks or number in self._held
+
+    def is_unchanged(self, number: int, stat: os.stat_result | None) -> bool:
+        """Say whether the file of the leaf ``number``, which ``stat`` describes now, is the one that was verified."""
+        return stat is not None and look(stat) == self._looks.get(self._leaves[number].cid)
+
+    def settle(self, number: int, hashed: Hashed | None) -> bool:
+        """Take note of what the file of a leaf held; say whether that was right. If not it is mended, or an error raised."""
+        leaf = self._leaves[number]
+        if hashed is not None and hashed[0] == leaf.cid.digest:
+            self._looks[leaf.cid] = look(hashed[1])
+            self._local.verified.remember(leaf.cid, hashed[1])
+            return True
+        self._got(number)
+        return False
 
     def _read_unchanged(self, number: int, start: int, out: memoryview) -> bool:
         """Fill ``out`` from the file of a leaf; say whether that was as it had been verified until the last byte came."""
@@ -77,15 +146,66 @@ class LeafContent:
             return False
         try:
             is_filled = fill(file, start, out)
-            return is_filled and look(os.fstat(file)) == self._looks[self._leaves[number].cid]
+            return is_filled and self.is_unchanged(number, os.fstat(file))
         except OSError:
             return False
         finally:
             os.close(file)
 
-    def _read_again(self, leaf: Leaf, start: int, out: memoryview) -> None:
-        data = read_leaf(leaf, self._source.get_block)
+    def _got(self, number: int) -> bytes:
+        """Return a leaf that its store verified, and note where it lies now."""
+        leaf = self._leaves[number]
+        data = self._held.get(number) or read_leaf(leaf, self._source.get_block)
         now = self._local.verified.unchanged(leaf.cid, self._local.path(leaf.cid))
         if now is not None:
             self._looks[leaf.cid] = now
-        out[:] = data[start : start + len(out)]
+        else:
+            self._held[number] = data
+        return data
+
+
+def _read_leaves(contents: Sequence[LeafContent], start: int, stop: int, width: int) -> Iterator[tuple[int, Rows]]:
+    """Yield (offset, rows) of files that are alike, leaf by leaf."""
+    for number, low, high in contents[0].leaves_between(start, stop):
+        size = contents[0].leaf(number).size
+        even = -(-size // (size // width + 1))  # rows a power of two apart would want the same lines of the cache
+        even += -even % _ALIGNED
+        with contents[0].open_beside(contents, number) as files:
+            if not all(one.is_verified(number) for one in contents):
+                verifying = _verify(contents, number, files, even)
+                if (low, high) == (0, size):
+                    yield from verifying
+                    continue
+                for _ in verifying:
+                    pass  # all of it is hashed, though only a part was asked for
+            yield from _read_verified(contents, number, files, low, high, even)
+
+
+def _verify(
+    contents: Sequence[LeafContent], number: int, files: LeafRows, width: int
+) -> Generator[tuple[int, Rows], None, None]:
+    """Yield a leaf of each file while hashing it; raises ReadAgain at the end where one had to be mended."""
+    offset, hashed = contents[0].leaf(number).offset, list[Hashed | None]([None] * len(contents))
+    if None not in files.stats:
+        reading = files.hashed_pieces(width)
+        while True:
+            try:
+                at, rows = next(reading)
+            except StopIteration as end:
+                hashed = end.value
+                break
+            yield offset + at, rows
+    settled = [one.settle(number, each) for one, each in zip(contents, hashed, strict=True)]
+    if not all(settled):
+        raise ReadAgain
+
+
+def _read_verified(
+    contents: Sequence[LeafContent], number: int, files: LeafRows, low: int, high: int, width: int
+) -> Iterator[tuple[int, Rows]]:
+    offset = contents[0].leaf(number).offset
+    for at, rows in files.pieces(low, high, width):
+        for index, (one, row) in enumerate(zip(contents, rows, strict=True)):
+            if not one.is_unchanged(number, files.stat(index)):
+                one.read_into(offset + at, row.data)
+        yield offset + at, rows

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from processor import norm_bound
-from processor.blocks import Block, Member, Span, block_width, read_block, spans
+from processor.blocks import Block, Member, Span, block_width, spans
+from processor.columns import Column, columns, read_column, until_whole
 from processor.importance import Tables, rescaled_rows, rescaling
 from processor.merge import Part, join, merge_digest, moved
 from processor.rule import Measure, Measured, Plan
@@ -23,7 +24,9 @@ from protocol.specs import TensorClass, trainable_specs
 from protocol.task import Task
 from protocol.types import Address, Hash
 
-Reader = Callable[[Span], Block]
+Reader = Callable[[Column], Iterator[Block]]
+_Moved = tuple[Span, bytes, NDArray[np.int32], int]  # digest, mantissas after, coordinates that were saturated
+_WIDEST = 4  # bytes of a coordinate: norm bounding makes int32 of all
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,13 @@ class Merge:
 
     def part(self, span: Span) -> Part:
         """Return the change in ``span`` before the server's step."""
-        plan = self.plan if span.kind is TensorClass.TRAINABLE else self.statistics
-        read = reader(self.members, self.factors, self.tables)
-        return join([plan.merge(read(piece)) for piece in span.cut(_width(self.members))])
+        return join([part for _, part in self.parts((span,))])
+
+    def parts(self, column: Column) -> Iterator[tuple[Span, Part]]:
+        """Yield the change in one span of ``column`` after another before the server's step; raises ReadAgain."""
+        for block in reader(self.members, self.factors, self.tables)(column):
+            plan = self.plan if block.span.kind is TensorClass.TRAINABLE else self.statistics
+            yield block.span, plan.merge(block)
 
 
 @dataclass(frozen=True)
@@ -112,21 +119,29 @@ def apply_merge(
     Args:
         witness: Whether to hash the numerators, 8 bytes a coordinate, for `Merged.digest`.
     """
-    pieces = spans(base.specs)
     state = ServerMoments(merge.task.server, base.specs, moments)
     mantissas = {name: np.empty(before.shape, np.int32) for name, before in base.mantissas.items()}
     saturated, digests = 0, {name: list[bytes]() for name in mantissas}
 
-    def work(span: Span) -> tuple[bytes, NDArray[np.int32], int]:
-        part = merge.part(span)
+    def move(span: Span, part: Part) -> tuple[NDArray[np.int32], int]:
         stepped = state.step(span, part) if span.kind is TensorClass.TRAINABLE else part
-        digest = part.digest() if witness else b""
-        return digest, *moved(base.mantissas[span.name].reshape(-1)[span.start : span.stop], stepped)
+        return moved(base.mantissas[span.name].reshape(-1)[span.start : span.stop], stepped)
 
-    for span, (digest, after, outside) in zip(pieces, run(work, pieces), strict=True):
-        digests[span.name].append(digest)
-        mantissas[span.name].reshape(-1)[span.start : span.stop] = after
-        saturated += outside
+    def witnessed(column: Column) -> list[_Moved]:
+        (span,) = column
+        part = merge.part(span)
+        return [(span, part.digest(), *move(span, part))]
+
+    def unwitnessed(column: Column) -> list[_Moved]:
+        return [(span, b"", *move(span, part)) for span, part in merge.parts(column)]
+
+    work = until_whole(witnessed if witness else unwitnessed)
+    pieces = [(span,) for span in spans(base.specs)] if witness else columns(spans(base.specs), merge.members)
+    for found in run(work, pieces):
+        for span, digest, after, outside in found:
+            digests[span.name].append(digest)
+            mantissas[span.name].reshape(-1)[span.start : span.stop] = after
+            saturated += outside
     clients = (member.accepted.client for member in merge.members)
     weights = dict(zip(clients, merge.plan.weights, strict=True))
     return Merged(mantissas, saturated, weights, merge_digest(digests) if witness else None, state.after)
@@ -135,29 +150,29 @@ def apply_merge(
 def reader(members: Sequence[Member], factors: tuple[int, ...] | None = None, tables: Tables | None = None) -> Reader:
     """Return what reads the members' blocks: bounded where there are ``factors``, with importance where ``tables``."""
 
-    def read(span: Span) -> Block:
-        block = read_block(span, members)
-        if span.kind is not TensorClass.TRAINABLE:
+    def prepared(block: Block) -> Block:
+        if block.span.kind is not TensorClass.TRAINABLE:
             return block
         if factors is not None:
             block = norm_bound.bounded(block, factors)
         if tables is None:
             return block
-        return Block(span, block.rows, block.shifts, rescaled_rows(span, members, tables))
+        return Block(block.span, block.rows, block.shifts, rescaled_rows(block.span, members, tables))
 
-    return read
+    return lambda column: map(prepared, read_column(column, members, block_width(len(members), _WIDEST)))
 
 
 def _measure(measure: Measure, members: Sequence[Member], base: Model, read: Reader, run: Run) -> Measured:
     """Sum the measures of all trainable blocks, exactly, so that no order and no size matters."""
-    pieces = [part for span in spans(trainable_specs(base.specs)) for part in span.cut(_width(members))]
-    total: Measured | None = None
-    for measured in run(lambda span: measure(read(span)), pieces):
-        total = measured if total is None else total + measured
-    assert total is not None  # noqa: S101 - a model has a trainable tensor
+
+    def work(column: Column) -> Measured:
+        return _sum(map(measure, read(column)))
+
+    return _sum(run(until_whole(work), columns(spans(trainable_specs(base.specs)), members)))
+
+
+def _sum(measures: Iterator[Measured]) -> Measured:
+    total = next(measures)  # a model has a trainable tensor, and a column a block
+    for measured in measures:
+        total += measured
     return total
-
-
-def _width(members: Sequence[Member]) -> int:
-    """Coordinates of a block: as if all were int32, which norm bounding makes of them."""
-    return block_width(len(members), 4)

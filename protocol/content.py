@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, Protocol, cast, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol.types import Digest
+
+Rows = NDArray[np.uint8]  # (contents, bytes), C order: the same range of bytes of each content
 
 
 class Content(Protocol):
@@ -27,6 +34,31 @@ class Content(Protocol):
 
     def read_into(self, start: int, out: memoryview) -> None:
         """Fill ``out``, a writable buffer of bytes, with the bytes from ``start`` on."""
+        ...
+
+
+class ReadAgain(Exception):
+    """What was yielded of a range is not what it must be, and nothing of it may be used; reading the range again gives it."""
+
+
+@runtime_checkable
+class Pieced(Content, Protocol):
+    """A content that lies in pieces, which may be verified while they are read: best whole, several contents' side by side."""
+
+    @property
+    def piece(self) -> int:
+        """Bytes of every piece but the last."""
+        ...
+
+    @property
+    def digests(self) -> tuple[Digest, ...]:
+        """The sha-256 of each piece: contents of the same digests are the same."""
+        ...
+
+    def read_beside(
+        self, contents: Sequence[Content], start: int, stop: int, width: int
+    ) -> Iterator[tuple[int, Rows]] | None:
+        """As `read_together`, of ``contents``, the first of which this is; None where they do not lie alike."""
         ...
 
 
@@ -99,3 +131,28 @@ def check_range(size: int, start: int, stop: int) -> None:
     """Raise ValueError unless 0 <= start <= stop <= size."""
     if not 0 <= start <= stop <= size:
         raise ValueError(f"bytes {start} to {stop} are not within a file of {size}")
+
+
+def read_together(contents: Sequence[Content], start: int, stop: int, width: int) -> Iterator[tuple[int, Rows]]:
+    """Yield (offset, rows) for consecutive ranges of at most ``width`` bytes, which cover ``start`` to before ``stop``.
+
+    A row is valid until the next one is asked for. What is computed of the rows counts only once all of them came.
+
+    Args:
+        width: A multiple of 64, of which the offsets' distances from a piece's beginning are multiples too.
+
+    Raises:
+        ReadAgain: Something was amiss, and is mended now.
+        BlockMissing, BlockCorrupt, StoreUnavailable: From the contents. ValueError: The range leaves one of them.
+    """
+    first = contents[0]
+    beside = first.read_beside(contents, start, stop, width) if isinstance(first, Pieced) else None
+    return _read_each(contents, start, stop, width) if beside is None else beside
+
+
+def _read_each(contents: Sequence[Content], start: int, stop: int, width: int) -> Iterator[tuple[int, Rows]]:
+    for at in range(start, stop, width):
+        rows = np.empty((len(contents), min(width, stop - at)), np.uint8)
+        for row, content in zip(rows, contents, strict=True):
+            content.read_into(at, row.data)
+        yield at, rows

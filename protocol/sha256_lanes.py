@@ -12,7 +12,7 @@ import ctypes
 import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 COMPILE_AT = 128 * 1024 * 1024  # bytes; one thread of hashlib takes as long for them as LLVM for the lanes: 0.35 s
 MOST_LANES = 16
@@ -24,8 +24,22 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 Kernel: TypeAlias = Callable[[int, int, int], None]  # addresses of the state and of the pointers, number of blocks
 
 
+class Lanes(NamedTuple):
+    """What compiled code needs to take pieces of its own: addresses of the kernel, its state and its pointers; lanes."""
+
+    kernel: int
+    state: int
+    pointers: int
+    width: int
+
+
 class Hashing(Protocol):
     """Messages of one length that come side by side, piece by piece."""
+
+    @property
+    def lanes(self) -> Lanes | None:
+        """How compiled code takes pieces of these messages, whose pointers it sets first; None where hashlib does."""
+        ...
 
     def update(self, pieces: Sequence[Buffer]) -> None:
         """Take the next piece of each message, all of one length, a multiple of 64 bytes."""
@@ -85,6 +99,8 @@ def description() -> str:
 class _OneByOne:
     """Messages that hashlib hashes one after another."""
 
+    lanes = None
+
     def __init__(self, count: int) -> None:
         self._hashes = [hashlib.sha256() for _ in range(count)]
 
@@ -111,6 +127,12 @@ class _InLanes:
         self._pieces: Sequence[Buffer] = ()
         self._piece_length = 0
         self._held: list[object] = []
+
+    @property
+    def lanes(self) -> Lanes:
+        self._pieces = ()  # whoever asks points elsewhere
+        kernel = ctypes.cast(self._kernel, ctypes.c_void_p).value or 0  # type: ignore[arg-type] # a ctypes function
+        return Lanes(kernel, self._state.ctypes.data, self._pointers.ctypes.data, len(self._pointers))
 
     def update(self, pieces: Sequence[Buffer]) -> None:
         if pieces is not self._pieces:  # else the same buffers were filled again

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from network.arrival import open_artifact, open_artifacts
+from network.arrival import Arrived, await_artifacts, open_artifact
 from network.processors import usable_processors
 from network.progress import TransferProgress
 from network.store import ContentStore
@@ -102,7 +102,8 @@ class MergeSession:
                 1, "base"
             ) as aside:  # what decodes the base waits for nothing that the updates need
                 opening = aside.submit(self._base, base, limits.model_bytes)
-                named = self._updates(updates, limits.update_bytes)
+                arrived = self._updates(updates, limits.update_bytes)
+                named = decode_updates(updates, arrived.files)
                 model = opening.result()
             settled = _with_terms(settled or _plain_task(named[0], len(named)), terms)
             needed = settled.needs_importance(consolidate)
@@ -117,6 +118,7 @@ class MergeSession:
                 anchor=self._anchor(base, limits.model_bytes) if consolidate else None,
                 run=self._watched("merging", size),
             )
+            arrived.verify()
             digest = self._finish(result, publish)
         rule = settled.merge.rule
         return Outcome(digest, base, rule, merged.weights, merged.saturated, consolidate, publish)
@@ -130,16 +132,13 @@ class MergeSession:
             return load_task_toml(Path(name))
         return decode_task(fetch(self._store, cid.digest, MAX_TASK_BYTES))
 
-    def _updates(self, digests: Sequence[Digest], limit: int) -> list[Named]:
+    def _updates(self, digests: Sequence[Digest], limit: int) -> Arrived:
         if self._on_cluster is not None:
             from network.shipped_content import open_shipped
 
-            return decode_updates(digests, [open_shipped(self._on_cluster, digest, limit) for digest in digests])
+            return Arrived([open_shipped(self._on_cluster, digest, limit) for digest in digests])
         with TransferProgress("updates") as on_progress:
-            return decode_updates(
-                digests,
-                open_artifacts(self._store, digests, limit, workers=self._threads, on_progress=on_progress),
-            )
+            return await_artifacts(self._store, digests, limit, workers=self._threads, on_progress=on_progress)
 
     def _base(self, digest: Digest, limit: int) -> Model:
         return decode_model(open_artifact(self._store, digest, limit, workers=self._threads))

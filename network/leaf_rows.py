@@ -1,0 +1,157 @@
+"""The leaves of several files side by side, read in pieces, a row of an array for each, and hashed as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import cache
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from network.hashed_files import Hashed, fill
+from protocol.content import Rows
+from protocol.sha256_lanes import MOST_LANES, Hashing, Lanes, side_by_side
+
+IN_CACHE = 512 * 1024  # bytes of all lanes together that are read before they are hashed
+_BLOCK = 64
+_ABSENT = -1  # no file has this number
+
+_ROOMS: list[Rows] = []  # memory to read into: getting it from the system anew costs more than hashing
+
+Digests: TypeAlias = list[Hashed | None]
+
+
+class LeafRows:
+    """Files of ``size`` bytes each, open at once; a context.
+
+    Args:
+        paths: Of any number of files, which may be gone or have another size: `stats` has None for those.
+
+    Raises:
+        OSError: One of them cannot be read.
+    """
+
+    def __init__(self, paths: Sequence[str], size: int) -> None:
+        self.size = size
+        self._stack = contextlib.ExitStack()
+        try:
+            self._files = [self._open(path) for path in paths]
+        except BaseException:
+            self._stack.close()
+            raise
+        self.stats = [self.stat(number) for number in range(len(paths))]
+
+    def __enter__(self) -> LeafRows:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def stat(self, number: int) -> os.stat_result | None:
+        """Return what describes a file now; None where it is gone or has another size."""
+        file = self._files[number]
+        stat = None if file == _ABSENT else os.fstat(file)
+        return stat if stat is not None and stat.st_size == self.size else None
+
+    def pieces(self, start: int, stop: int, width: int) -> Iterator[tuple[int, Rows]]:
+        """Yield (offset, rows) of at most ``width`` bytes from ``start`` to before ``stop``.
+
+        A row is valid until the next one is asked for, and holds nothing of sense where a file ends before.
+        """
+        with _room(len(self._files), width) as rows_of:
+            for at in range(start, stop, width):
+                rows = rows_of(min(width, stop - at))
+                self._fill(slice(None), at, rows)
+                yield at, rows
+
+    def hashed_pieces(self, width: int) -> Generator[tuple[int, Rows], None, Digests]:
+        """As `pieces` of the whole files, none of which is missing; return the digest of each, and what described it first.
+
+        None for a file that was cut short meanwhile.
+
+        Args:
+            width: A multiple of 64 bytes.
+        """
+        count = len(self._files)
+        groups = [slice(at, min(at + MOST_LANES, count)) for at in range(0, count, MOST_LANES)]
+        hashings = [side_by_side(group.stop - group.start, self.size) for group in groups]
+        is_whole, digests = np.ones(count, np.bool_), [b""] * count
+        with _room(count, width) as rows_of:
+            for at in range(0, self.size, width):
+                rows = rows_of(min(width, self.size - at))
+                is_last = at + width >= self.size
+                for group, hashing in zip(groups, hashings, strict=True):
+                    is_whole[group] &= self._fill_and_hash(group, hashing, at, rows[group])
+                    if is_last:
+                        rest = rows.shape[1] // _BLOCK * _BLOCK
+                        digests[group] = hashing.finish([row[rest:].data for row in rows[group]])
+                yield at, rows
+        return [
+            (digest, stat) if found and stat is not None else None
+            for found, digest, stat in zip(is_whole, digests, self.stats, strict=True)
+        ]
+
+    def _fill_and_hash(self, group: slice, hashing: Hashing, at: int, rows: Rows) -> NDArray[np.bool_]:
+        """Fill ``rows``, let ``hashing`` take their blocks of 64 bytes, and return which files had that much."""
+        length = rows.shape[1] // _BLOCK * _BLOCK
+        lanes, compiled = hashing.lanes, _read_and_hash()
+        if lanes is None or compiled is None or not length:
+            filled = self._fill(group, at, rows)
+            hashing.update([row[:length].data for row in rows])
+            return filled
+        if not compiled(self._files[group], lanes, at, rows, length):
+            return np.zeros(len(rows), np.bool_)  # its lanes are of no use any more: all of them are read again
+        return self._fill(group, at + length, rows[:, length:])
+
+    def _fill(self, group: slice, at: int, rows: Rows) -> NDArray[np.bool_]:
+        files = self._files[group]
+        return np.array([file != _ABSENT and fill(file, at, row.data) for file, row in zip(files, rows, strict=True)])
+
+    def _open(self, path: str) -> int:
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return _ABSENT
+        self._stack.callback(os.close, file)
+        return file
+
+
+@contextlib.contextmanager
+def _room(count: int, width: int) -> Iterator[Callable[[int], Rows]]:
+    """Give what gives room for ``count`` rows of at most ``width`` bytes, always the same."""
+    try:
+        room = _ROOMS.pop()
+    except IndexError:
+        room = np.empty(0, np.uint8)
+    if room.size < count * width:
+        room = np.empty(count * width, np.uint8)
+    try:
+        yield lambda length: room[: count * length].reshape(count, length)
+    finally:
+        _ROOMS.append(room)
+
+
+_Compiled: TypeAlias = Callable[[Sequence[int], Lanes, int, Rows, int], bool]
+
+
+@cache
+def _read_and_hash() -> _Compiled | None:
+    """Return `network.read_kernel` as a function that says whether all files had so many bytes; None where it is none."""
+    try:
+        from network.read_kernel import pread_address, read_and_hash
+
+        function, pread = read_and_hash(), pread_address()
+    except Exception:  # whatever LLVM cannot do here, the system can from Python
+        return None
+
+    def call(files: Sequence[int], lanes: Lanes, at: int, rows: Rows, length: int) -> bool:
+        numbers = np.array(files, np.int32)
+        starts = rows.ctypes.data + rows.strides[0] * np.arange(len(rows), dtype=np.uint64)
+        piece = max(_BLOCK, IN_CACHE // lanes.width // _BLOCK * _BLOCK)
+        where: tuple[int, int, int] = (numbers.ctypes.data, starts.ctypes.data, len(rows))
+        return not function(pread, lanes.kernel, lanes.state, lanes.pointers, lanes.width, *where, at, length, piece)
+
+    return call
