@@ -49,6 +49,7 @@ class DirectoryStore:
         self.root = root
         self.gate, self.collector = root / "gate.lock", root / "collector.lock"
         self.blocks, self._scratch, self.pins = root / "blocks", root / "scratch", root / "pins"
+        self._blocks_text = str(self.blocks)
         self._lease_files = root / "leases"
         self.verified = VerifiedFiles()
         self.leases = Leases(self._lease_files, self._scratch, self.gate)
@@ -65,7 +66,11 @@ class DirectoryStore:
 
     def path(self, cid: Cid) -> Path:
         """Return where the file of ``cid`` is or would be."""
-        return self.blocks / f"{cid.digest[0]:02x}" / str(cid)
+        return Path(self.path_text(cid))
+
+    def path_text(self, cid: Cid) -> str:
+        """Return `path` as text, which takes a fraction of the time."""
+        return f"{self._blocks_text}/{cid.digest[0]:02x}/{cid}"
 
     def get_block(self, cid: Cid, seconds: float | None = None) -> bytes:
         """Return the verified bytes of ``cid``.

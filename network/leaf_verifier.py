@@ -41,7 +41,7 @@ class LeafVerifier:
         """Return where the file of ``cid`` is or would be."""
         path = self._paths.get(cid)
         if path is None:
-            path = self._paths[cid] = str(self._local.path(cid))
+            path = self._paths[cid] = self._local.path_text(cid)
         return path
 
     def size_of(self, cid: Cid) -> int | None:

@@ -20,6 +20,9 @@ MAX_BLOCK = 2 * 1024 * 1024  # bytes; no IPFS node carries a larger block to ano
 
 _HEADS = {codec: bytes((0x01, codec, 0x12, 0x20)) for codec in (RAW, DAG_PB)}
 _BINARY_LENGTH = 36
+_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648, in lower case
+_TWO_LETTERS = [first + second for first in _LETTERS for second in _LETTERS]  # base64.b32encode takes ten times as long
+_SHIFTS = range(280, -10, -10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ class Cid:
             )
 
     def __str__(self) -> str:
-        return "b" + base64.b32encode(self.to_bytes()).decode("ascii").rstrip("=").lower()
+        number = int.from_bytes(self.to_bytes(), "big") << 2  # 288 bits, and two of padding, are 29 times two letters
+        return "b" + "".join([_TWO_LETTERS[number >> shift & 1023] for shift in _SHIFTS])
 
     def to_bytes(self) -> bytes:
         """Return the binary form, 36 bytes."""

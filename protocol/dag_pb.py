@@ -16,6 +16,7 @@ import enum
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from protocol.cid import RAW, Cid, cid_from_bytes
 from protocol.errors import InvalidInput, NotCanonical
@@ -29,6 +30,7 @@ MAX_LINKS = 1024  # of a node; the profile's width
 MAX_DIRECTORY_BYTES = 256 * 1024  # a directory whose node would be larger is hashed (HAMT) in the profile
 MAX_DIRECTORY_LINKS = MAX_DIRECTORY_BYTES // 45  # as many as names of one byte leave room for
 _SYMLINK = 4  # UnixFS type
+_REMEMBERED = 128  # nodes: whoever opens an artifact needs each of them several times
 _ANY_CID = Cid(RAW, Digest(bytes(32)))  # all are of one length
 _DO = "Import the content again with the profile unixfs-v1-2025."
 
@@ -63,6 +65,7 @@ class Node:
         return sum(self.sizes)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def encode_node(node: Node) -> bytes:
     """Return the block of ``node``."""
     unixfs = bytearray(_number(1, node.kind))
@@ -86,6 +89,7 @@ def link_bytes(name: str, total_size: int) -> int:
     return len(_string(2, _encode_link(PbLink(_ANY_CID, name, total_size))))
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def decode_node(block: bytes, most: int = MAX_LINKS) -> Node:
     """Return the node that ``block`` encodes, which has at most ``most`` links.
 
