@@ -104,6 +104,8 @@ class LeafRows:
             return filled
         if not compiled(self._files[group], lanes, at, rows, length):
             return np.zeros(len(rows), np.bool_)  # its lanes are of no use any more: all of them are read again
+        if length == rows.shape[1]:
+            return np.ones(len(rows), np.bool_)
         return self._fill(group, at + length, rows[:, length:])
 
     def _fill(self, group: slice, at: int, rows: Rows) -> NDArray[np.bool_]:

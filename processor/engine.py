@@ -112,15 +112,22 @@ def plan_merge(task: Task, base: Model, members: Sequence[Member], run: Run = se
 
 
 def apply_merge(
-    merge: Merge, base: Model, moments: Moments | None = None, run: Run = serial, witness: bool = True
+    merge: Merge,
+    base: Model,
+    moments: Moments | None = None,
+    run: Run = serial,
+    witness: bool = True,
+    shares_memory: bool = False,
 ) -> Merged:
     """Merge every span and move ``base`` by it: one rounding a coordinate.
 
     Args:
         witness: Whether to hash the numerators, 8 bytes a coordinate, for `Merged.digest`.
+        shares_memory: Whether ``run`` works in this process's memory alone, so that it may write the result there.
     """
     state = ServerMoments(merge.task.server, base.specs, moments)
-    mantissas = {name: np.empty(before.shape, np.int32) for name, before in base.mantissas.items()}
+    mantissas = _room_for(base.mantissas)
+    shared = mantissas if shares_memory else None  # what other machines work with is shipped to them
     saturated, digests = 0, {name: list[bytes]() for name in mantissas}
 
     def move(span: Span, part: Part) -> tuple[NDArray[np.int32], int]:
@@ -135,16 +142,33 @@ def apply_merge(
     def unwitnessed(column: Column) -> list[_Moved]:
         return [(span, b"", *move(span, part)) for span, part in merge.parts(column)]
 
-    work = until_whole(witnessed if witness else unwitnessed)
+    def work(column: Column) -> list[_Moved]:
+        found = (witnessed if witness else unwitnessed)(column)
+        return found if shared is None else _written(found, shared)
+
     pieces = [(span,) for span in spans(base.specs)] if witness else columns(spans(base.specs), merge.members)
-    for found in run(work, pieces):
-        for span, digest, after, outside in found:
+    for found in run(until_whole(work), pieces):
+        for span, digest, _, outside in found if shares_memory else _written(found, mantissas):
             digests[span.name].append(digest)
-            mantissas[span.name].reshape(-1)[span.start : span.stop] = after
             saturated += outside
     clients = (member.accepted.client for member in merge.members)
     weights = dict(zip(clients, merge.plan.weights, strict=True))
     return Merged(mantissas, saturated, weights, merge_digest(digests) if witness else None, state.after)
+
+
+def _room_for(before: Mapping[str, NDArray[np.int32]]) -> dict[str, NDArray[np.int32]]:
+    """Return room for a tensor in place of each: of one allocation, for which the system finds large pages."""
+    room, rooms = np.empty(sum(array.size for array in before.values()), np.int32), {}
+    for name, array in before.items():
+        rooms[name], room = room[: array.size].reshape(array.shape), room[array.size :]
+    return rooms
+
+
+def _written(found: list[_Moved], mantissas: Mapping[str, NDArray[np.int32]]) -> list[_Moved]:
+    """Write what came of spans to their place; return the rest of it."""
+    for span, _, after, _ in found:
+        mantissas[span.name].reshape(-1)[span.start : span.stop] = after
+    return [(span, digest, np.empty(0, np.int32), outside) for span, digest, _, outside in found]
 
 
 def reader(members: Sequence[Member], factors: tuple[int, ...] | None = None, tables: Tables | None = None) -> Reader:

@@ -117,6 +117,7 @@ class MergeSession:
                 index=model.round + 1 if index is None else index,
                 anchor=self._anchor(base, limits.model_bytes) if consolidate else None,
                 run=self._watched("merging", size),
+                shares_memory=self._on_cluster is None,
             )
             arrived.verify()
             digest = self._finish(result, publish)

@@ -130,11 +130,13 @@ def merge_model(
     index: int,
     anchor: str | None = None,
     run: Run = serial,
+    shares_memory: bool = False,
 ) -> tuple[Model, Merged]:
     """Merge ``members`` into ``base`` as the round ``index`` of a federation with ``task`` would.
 
     Args:
         anchor: The CID of the base's weights file where the members' importances are to be consolidated, else None.
+        shares_memory: As of `processor.engine.apply_merge`.
 
     Returns:
         The model that is the next base, and what the merge said beside it.
@@ -152,7 +154,8 @@ def merge_model(
         raise TooFewUpdates(
             f"{len(members)} updates are too few.", f"The task needs {needed}.", "Name more of them, or another task."
         )
-    merged = apply_merge(plan_merge(task, base, members, run), base, None, run, witness=False)
+    plan = plan_merge(task, base, members, run)
+    merged = apply_merge(plan, base, None, run, witness=False, shares_memory=shares_memory)
     model = replace(base, round=index, parents=(base_digest,), mantissas=merged.mantissas)
     if anchor is not None:
         importance = ewc.consolidate(task.consolidation, base, members, run)
