@@ -10,73 +10,96 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-PIECE = 1 << 12  # coordinates at a time: 32 KiB of int64 sums stay in the nearest cache while all rows pass by
+# Added to a float64 below 2^51 and taken away again it leaves the nearest integer, ties to even; of one up to 2^52 an integer
+# that is off by one at most, which is far beyond every limit.
+ROUNDING = 1.5 * 2.0**52
 
 _compile = njit(nogil=True, cache=True, error_model="numpy")
 
 
 @_compile
-def weighted_sum(rows: NDArray[np.signedinteger], factors: NDArray[np.int64]) -> NDArray[np.int64]:
-    """As `processor.kernels.weighted_sum`; ``factors`` int64 of shape (members,)."""
-    members, size = rows.shape
-    total = np.zeros(size, np.int64)
-    for begin in range(0, size, PIECE):
-        end = min(begin + PIECE, size)
-        part = total[begin:end]
+def weighted_sum(
+    rows: NDArray[np.signedinteger],
+    used: NDArray[np.int64],
+    factors: NDArray[np.signedinteger],
+    common: int,
+    sums: NDArray[np.signedinteger],
+) -> NDArray[np.int64]:
+    """Return common * sum_k factors[k] * rows[used[k]], int64 of shape (coordinates,).
+
+    Args:
+        used: Which rows count.
+        factors: One each.
+        sums: Room for the sums of a piece, as many coordinates as are to be worked on at a time, of int32 or int64: a dtype
+            that holds every sum of any of the products, in any order.
+    """
+    size = rows.shape[1]
+    total = np.empty(size, np.int64)
+    for begin in range(0, size, len(sums)):
+        end = min(begin + len(sums), size)
+        width = end - begin
+        for i in range(width):
+            sums[i] = 0
         k = 0
-        while k + 4 <= members:  # four at a time: the sums are loaded and stored a quarter as often
-            row0, row1, row2, row3 = (
-                rows[k, begin:end],
-                rows[k + 1, begin:end],
-                rows[k + 2, begin:end],
-                rows[k + 3, begin:end],
-            )
-            factor0, factor1, factor2, factor3 = factors[k], factors[k + 1], factors[k + 2], factors[k + 3]
-            for i in range(end - begin):
-                part[i] += (
-                    np.int64(row0[i]) * factor0
-                    + np.int64(row1[i]) * factor1
-                    + np.int64(row2[i]) * factor2
-                    + np.int64(row3[i]) * factor3
+        while k + 8 <= len(used):  # eight at a time: the sums are loaded and stored an eighth as often
+            row0, row1 = rows[used[k], begin:end], rows[used[k + 1], begin:end]
+            row2, row3 = rows[used[k + 2], begin:end], rows[used[k + 3], begin:end]
+            row4, row5 = rows[used[k + 4], begin:end], rows[used[k + 5], begin:end]
+            row6, row7 = rows[used[k + 6], begin:end], rows[used[k + 7], begin:end]
+            factor0, factor1 = np.int64(factors[k]), np.int64(factors[k + 1])
+            factor2, factor3 = np.int64(factors[k + 2]), np.int64(factors[k + 3])
+            factor4, factor5 = np.int64(factors[k + 4]), np.int64(factors[k + 5])
+            factor6, factor7 = np.int64(factors[k + 6]), np.int64(factors[k + 7])
+            for i in range(width):
+                sums[i] += (
+                    row0[i] * factor0
+                    + row1[i] * factor1
+                    + row2[i] * factor2
+                    + row3[i] * factor3
+                    + row4[i] * factor4
+                    + row5[i] * factor5
+                    + row6[i] * factor6
+                    + row7[i] * factor7
                 )
-            k += 4
-        while k < members:
-            row, factor = rows[k, begin:end], factors[k]
-            for i in range(end - begin):
-                part[i] += np.int64(row[i]) * factor
+            k += 8
+        while k < len(used):
+            row, factor = rows[used[k], begin:end], np.int64(factors[k])
+            for i in range(width):
+                sums[i] += row[i] * factor
             k += 1
+        part = total[begin:end]
+        for i in range(width):
+            part[i] = np.int64(sums[i]) * common
     return total
 
 
 @_compile
 def move(
-    before: NDArray[np.int32], numerators: NDArray[np.int64], denominator: np.int64, limit: np.int64
-) -> tuple[NDArray[np.int32], np.int64]:
-    """Return min(max(before + round_half_even(numerators / denominator), -limit), limit), int32, and how many were outside.
+    before: NDArray[np.int32], numerators: NDArray[np.int64], inverse: float, snap: float, limit: int
+) -> tuple[NDArray[np.int32], np.int64, np.int64]:
+    """Return min(max(before + round_half_even(numerators / denominator), -limit), limit), int32; how many were outside; and
+    the bits of all numerators together, by which the caller sees whether they were within the bounds that it proves.
 
     Args:
-        before: int32 of shape (coordinates,). numerators: int64 of the same shape, |n| <= 2^52 and |n / denominator| <= 2^31.
-        denominator: Positive, at most 2^52. limit: Below 2^31.
+        before: int32 of shape (coordinates,), below 2^30 in magnitude. numerators: int64 of the same shape.
+        inverse, snap: As of `processor.kernels.inverse_of`, where the bounds are proved.
+        limit: Below 2^30.
     """
     after = np.empty(before.size, np.int32)
-    outside = np.int64(0)
-    inverse = 1.0 / np.float64(denominator)
+    outside, bits = np.int64(0), np.int64(0)
+    top, bottom = np.float64(limit), -np.float64(limit)
     for i in range(before.size):
         numerator = numerators[i]
-        # The product's relative error is below 2^-51 and the quotient below 2^31, so its floor is off by one at most:
-        # the remainder, exact in integers, says which way.
-        quotient = np.int64(np.floor(np.float64(numerator) * inverse))
-        remainder = numerator - quotient * denominator
-        low, high = np.int64(remainder < 0), np.int64(remainder >= denominator)
-        quotient += high - low
-        remainder += (low - high) * denominator
-        twice = 2 * remainder
-        quotient += np.int64(twice > denominator) | (np.int64(twice == denominator) & (quotient & 1))
-        value = before[i] + quotient
-        clipped = min(max(value, -limit), limit)
+        bits |= numerator ^ (numerator >> 63)  # of -n - 1 where n is negative
+        quotient = np.float64(numerator) * inverse
+        quotient = (quotient + snap) - snap
+        quotient = (quotient + ROUNDING) - ROUNDING
+        value = np.float64(before[i]) + quotient
+        clipped = top if value > top else value
+        clipped = bottom if clipped < bottom else clipped
         outside += np.int64(clipped != value)
-        after[i] = clipped
-    return after, outside
+        after[i] = np.int32(clipped)
+    return after, outside, bits
 
 
 @_compile

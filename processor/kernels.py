@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
+from math import gcd
 from types import ModuleType
 
 import numpy as np
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 from protocol.fixed_point import round_half_even_div, saturate
 
 COMPILED_FROM = 1 << 17  # values of a block from which on compiled code is used
+PIECE = 1 << 12  # coordinates of a weighted sum at a time: their sums stay in the nearest cache while all rows pass by
 _EXACT_FLOAT = 1 << 52
-_LARGEST_QUOTIENT = 1 << 31
 
 
 @cache
@@ -39,7 +40,16 @@ def weighted_sum(rows: NDArray[np.signedinteger], factors: Sequence[int]) -> NDA
     """
     fast = compiled() if rows.size >= COMPILED_FROM else None
     if fast is not None:
-        return np.asarray(fast.weighted_sum(rows, np.array(factors, np.int64)))
+        used = [k for k, factor in enumerate(factors) if factor]
+        common = gcd(*factors) or 1  # all of it where all count alike
+        own = [factors[k] // common for k in used]
+        # A value of b bits is at most 2^(b - 1) in magnitude, and no factor is negative: every sum of some of the products is
+        # at most sum(own) * 2^(b - 1).
+        narrow = sum(own) << 8 * rows.itemsize - 1 < 1 << 31
+        short = max(own, default=0) < 1 << 31  # 64-bit products of 32-bit factors take one instruction
+        sums = np.empty(PIECE, np.int32 if narrow else np.int64)
+        own_factors = np.array(own, np.int32 if short else np.int64)
+        return np.asarray(fast.weighted_sum(rows, np.array(used, np.int64), own_factors, common, sums))
     total = np.zeros(rows.shape[1], dtype=np.int64)
     for row, factor in zip(rows, factors, strict=True):
         if factor:
@@ -59,15 +69,37 @@ def move(
         limit: Below 2^30.
     """
     if isinstance(denominator, int) and denominator <= _EXACT_FLOAT and before.size >= COMPILED_FROM >> 3:
-        most = max(int(numerators.max(initial=0)), -int(numerators.min(initial=0)))
-        fast = compiled() if most <= min(_EXACT_FLOAT, _LARGEST_QUOTIENT * denominator) else None
+        fast = compiled()
         if fast is not None:
-            after, outside = fast.move(before, numerators, np.int64(denominator), np.int64(limit))
-            return after, int(outside)
+            inverse, snap, most = inverse_of(denominator)
+            after, outside, bits = fast.move(before, numerators, inverse, snap, limit)
+            if bits < most:  # nothing beyond: the bits are those of |n|, or of |n| - 1
+                return after, int(outside)
     # Clipping the change first keeps the sum far inside int64 and cannot change a clipped result.
     change = saturate(round_half_even_div(numerators, denominator), 2 * limit + 1)[0]
     clipped, outside = saturate(before + change, limit)
     return clipped.astype(np.int32), outside
+
+
+def inverse_of(denominator: int) -> tuple[float, float, int]:
+    """Return (inverse, snap, most): in float64 n / denominator is rounded half to even, for all |n| <= most, by
+
+        x = n * inverse,    z = (x + snap) - snap,    the integer next to z, ties to even.
+
+    A power of two: 1 / d is exact, and with |n| <= 2^52 so is x; nothing is to be snapped.
+
+    Any other d, |n| <= 2^48. Let u be the power of two between 1 / (4 d) and 1 / (2 d), and snap = 1.5 * 2^52 * u. As
+    |x| < 2^51 u, x + snap lies where floats are u apart, so z is x rounded to a multiple of u. x is off by less than
+    |n / d| * 2^-51 <= 1 / (8 d) < u / 2. Every half-integer is a multiple of u, as u <= 1/4. If n / d is one, x lies within
+    u / 2 of it, so z is it: a tie. If not, n / d is at least 1 / (2 d) > u away from all of them, and x more than u / 2 and
+    on the same side, so z is none of them and on that side too. Either way z and n / d have the same integer next to them.
+
+    Args:
+        denominator: From 1 to 2^52.
+    """
+    if denominator & (denominator - 1) == 0:
+        return 1.0 / denominator, 0.0, 1 << 52
+    return 1.0 / denominator, 1.5 * 2.0 ** (51 - denominator.bit_length()), 1 << 48
 
 
 def change_products(
