@@ -5,25 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol, TypeVar
 
-Work = TypeVar("Work")
-Result = TypeVar("Result")
+from protocol.runs import Result, Run, Work, serial
+
+__all__ = ["MOST_THREADS", "Run", "Threads", "serial"]
 
 MOST_THREADS = 16
-
-
-class Run(Protocol):
-    """Calls ``function`` on each of ``items`` and yields the results in their order."""
-
-    def __call__(self, function: Callable[[Work], Result], items: Sequence[Work]) -> Iterator[Result]:
-        """Raises whatever the function does."""
-        ...
-
-
-def serial(function: Callable[[Work], Result], items: Sequence[Work]) -> Iterator[Result]:
-    """One after another, in this thread."""
-    yield from map(function, items)
 
 
 class Threads:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
+from functools import cache
+from importlib import import_module
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +18,8 @@ MANTISSA_LIMIT = 1 << 24  # |q| < 2^24: every mantissa is exact in float32
 # Every q * 2^E with |q| < 2^24 is 0 or a *normal* float32 here, so machines that flush denormals agree too.
 MIN_EXPONENT, MAX_EXPONENT = -126, 104
 MAX_HEADROOM_BITS = 16
+COMPILED_FROM = 1 << 27  # values from which on loading Numba takes less time than it saves
+_IN_CACHE = 1 << 15  # values at a time, else what is made of them on the way goes to memory and back
 _MINUS_ZERO = np.uint32(1 << 31)
 _SMALLEST_RANGE = 0.25  # a tensor of zeros (a bias at creation) still gets room to grow
 
@@ -118,6 +124,56 @@ def to_float32(mantissas: NDArray[np.int32], exponent: int) -> NDArray[np.float3
     check_exponent(exponent)
     # float32 holds every |q| < 2^24 and, as -126 <= E <= 104, every product is a normal number or zero: both steps are exact.
     return np.asarray(np.multiply(mantissas, np.float32(2.0**exponent), dtype=np.float32, casting="unsafe"))
+
+
+def unsnap_in_place(bits: NDArray[np.int32], exponent: int) -> bool:
+    """Turn float32 values into their mantissas where they lie; return False, and leave anything, where `unsnap` refuses one.
+
+    Args:
+        bits: 1-D, contiguous, the bytes of float32 values in this machine's order. exponent: E of a grid.
+    """
+    fast = _compiled(bits.size)
+    if fast is not None:
+        return bool(fast.unsnap_in_place(bits, np.float32(2.0**-exponent), np.float32(2.0**exponent)))
+    for start in range(0, bits.size, _IN_CACHE):
+        part = bits[start : start + _IN_CACHE]
+        mantissas = _round_trip(part.view(np.float32), exponent)
+        if mantissas is None:
+            return False
+        part[:] = mantissas
+    return True
+
+
+def to_float32_into(mantissas: NDArray[np.int32], exponent: int, out: NDArray[np.float32]) -> None:
+    """Fill ``out`` with `to_float32` of ``mantissas``, both 1-D and contiguous, of one size; E is that of a grid."""
+    fast = _compiled(out.size) if out.dtype.isnative else None
+    if fast is not None:
+        fast.to_float32(mantissas, np.float32(2.0**exponent), out)
+    else:
+        np.multiply(mantissas, np.float32(2.0**exponent), out=out, dtype=np.float32, casting="unsafe")
+
+
+def all_inside(mantissas: NDArray[np.int32]) -> bool:
+    """Return whether |q| < 2^24 for all of ``mantissas``, of any shape."""
+    flat = mantissas.reshape(-1)
+    fast = _compiled(flat.size) if flat.flags.c_contiguous and flat.dtype.isnative else None
+    if fast is not None:
+        return bool(fast.all_inside(flat))
+    return bool(flat.max(initial=0) < MANTISSA_LIMIT and flat.min(initial=0) > -MANTISSA_LIMIT)
+
+
+def _compiled(values: int) -> ModuleType | None:
+    """Return compiled loops where they pay for so many values: they do where a merge has loaded the compiler already."""
+    return _loops() if values >= COMPILED_FROM or "numba" in sys.modules else None
+
+
+@cache
+def _loops() -> ModuleType | None:
+    """Return `protocol.compiled_grid`, or None where Numba is missing or does not work: all goes on without."""
+    try:
+        return import_module("protocol.compiled_grid")
+    except Exception:  # a compiler can fail to load in many ways, none of which changes a result
+        return None
 
 
 def check_finite(values: NDArray[np.floating], subject: str = "A tensor") -> None:

@@ -18,6 +18,8 @@ from protocol.content import Content, Files, Held, materialise, open_stream, rea
 from protocol.errors import NegativeStatistic, OutsideWindow, TooLarge, WrongFiles
 from protocol.fields import Field
 from protocol.grid import MANTISSA_LIMIT, check_exponent, check_finite, grid_exponent, snap, to_float32, unsnap
+from protocol.mantissas import read_mantissas
+from protocol.runs import Run, serial
 from protocol.specs import (
     TensorClass,
     TensorSpec,
@@ -118,8 +120,11 @@ def model_contents(model: Model) -> dict[str, Content]:
     return files
 
 
-def decode_model(files: Mapping[str, bytes] | Files) -> Model:
+def decode_model(files: Mapping[str, bytes] | Files, run: Run = serial) -> Model:
     """Return the model that ``files`` are the encoding of; arrays are read-only.
+
+    Args:
+        run: Who reads the pieces of weights and importance, in this process.
 
     Raises:
         ArtifactRefused: WrongFiles, TooLarge, NotCanonical, WrongField, WrongTensor, NotFinite, OutsideWindow or
@@ -133,13 +138,13 @@ def decode_model(files: Mapping[str, bytes] | Files) -> Model:
     model = _read_manifest(read_text(files[MANIFEST], MAX_MANIFEST_BYTES))
     _check_presence(IMPORTANCE in files, model.anchor)
     weights = _load_weights(files[WEIGHTS], model.specs)
-    mantissas = _unsnap_all(weights, model.specs)
+    mantissas = read_mantissas(weights, merged_specs(model.specs), run)
     _check_non_negative(mantissas, model.specs)
     importance = None
     if IMPORTANCE in files:
         opened = tensors.open_file(files[IMPORTANCE])
         check_arrays(opened, trainable_specs(model.specs), IMPORTANCE, "uint32")
-        importance = {name: tensors.whole(tensor) for name, tensor in opened.items()}
+        importance = tensors.whole_each(opened, np.dtype("<u4"), run)
     constants = {name: tensors.whole(tensor) for name, tensor in weights.items() if name not in mantissas}
     return replace(
         model,
@@ -200,7 +205,7 @@ def decode_weights(data: bytes | Content, specs: Sequence[TensorSpec]) -> dict[s
     Raises:
         ArtifactRefused: NotCanonical, WrongTensor, NotFinite or OutsideWindow, by what is wrong.
     """
-    return _unsnap_all(_load_weights(data, specs), specs)
+    return read_mantissas(_load_weights(data, specs), merged_specs(specs))
 
 
 def _manifest(model: Model) -> dict[str, object]:
@@ -246,18 +251,6 @@ def _load_weights(file: bytes | Content, specs: Sequence[TensorSpec]) -> Mapping
     constants = (spec.name for spec in specs if spec.kind is TensorClass.CONSTANT)
     _check_constants({name: tensors.whole(weights[name]) for name in constants})
     return weights
-
-
-def _unsnap_all(weights: Mapping[str, tensors.Tensor], specs: Sequence[TensorSpec]) -> dict[str, NDArray[np.int32]]:
-    mantissas = {}
-    for spec in merged_specs(specs):
-        snapped = np.empty(spec.shape, np.int32)
-        flat = snapped.reshape(-1)
-        for start, part in tensors.spans_of(weights[spec.name]):
-            flat[start : start + part.size] = unsnap(part, spec.grid, f"Tensor {spec.name}")
-        snapped.flags.writeable = False
-        mantissas[spec.name] = snapped
-    return mantissas
 
 
 def _check_constants(constants: Mapping[str, tensors.Array]) -> None:

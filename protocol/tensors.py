@@ -12,13 +12,16 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protocol.content import Content, check_range
+from protocol.runs import Run, serial
 from protocol.tensor_layout import (
+    ALIGNMENT,
     DTYPES,
     MAX_DIMENSION,
     MAX_HEADER_BYTES,
@@ -39,6 +42,7 @@ __all__ = [
     "MAX_HEADER_BYTES",
     "MAX_RANK",
     "MAX_TENSORS",
+    "PIECE",
     "SPAN",
     "Array",
     "Encoding",
@@ -48,18 +52,22 @@ __all__ = [
     "Tensor",
     "check_bool",
     "dumps",
+    "empty_arrays",
     "header_bytes",
     "loads",
     "open_file",
     "open_tensors",
+    "pieces_of",
     "read_layout",
     "read_span",
     "read_span_into",
     "spans_of",
     "whole",
+    "whole_each",
 ]
 
 SPAN = 1 << 16  # coordinates read at once of a tensor that is looked through: they stay in the cache meanwhile
+PIECE = 1 << 18  # coordinates of a piece of work, where several threads share that of reading whole tensors
 FIRST_READ = 4096  # bytes of a file, in which most headers end: reading so many takes no longer than reading 8
 
 Array = NDArray[Any]
@@ -157,6 +165,49 @@ def whole(tensor: Tensor) -> Array:
     return tensor if not isinstance(tensor, Stored) else read_span(tensor, 0, tensor.size).reshape(tensor.shape)
 
 
+def whole_each(tensors: Mapping[str, Tensor], dtype: np.dtype[Any], run: Run = serial) -> dict[str, Array]:
+    """Return `whole` of each of ``tensors``, all of ``dtype``, read-only where they are copies.
+
+    Args:
+        run: Who reads pieces of those in files, in this process.
+    """
+    stored = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Stored)}
+    arrays = empty_arrays({name: tensor.shape for name, tensor in stored.items()}, dtype)
+
+    def fill(piece: tuple[str, int, int]) -> None:
+        name, start, stop = piece
+        stored[name].read_into(start, arrays[name].reshape(-1)[start:stop])
+
+    for _ in run(fill, pieces_of(arrays)):
+        pass
+    for array in arrays.values():
+        array.flags.writeable = False
+    return {name: arrays[name] if isinstance(tensor, Stored) else tensor for name, tensor in tensors.items()}
+
+
+def empty_arrays(shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any]) -> dict[str, Array]:
+    """Return an array of each of ``shapes``, not filled, all in one piece of memory.
+
+    A large piece comes in large pages, where the system has them: taking millions of coordinates page by page takes
+    longer than to fill them.
+    """
+    ends = list(accumulate((_rounded(math.prod(shape), dtype) for shape in shapes.values()), initial=0))
+    room = np.empty(ends[-1], dtype)
+    return {
+        name: room[start : start + math.prod(shape)].reshape(shape)
+        for (name, shape), start in zip(shapes.items(), ends[:-1], strict=True)
+    }
+
+
+def pieces_of(arrays: Mapping[str, Array]) -> list[tuple[str, int, int]]:
+    """Return (name, start, stop) of consecutive spans of at most ``PIECE`` coordinates, which cover each of ``arrays``."""
+    return [
+        (name, start, min(start + PIECE, array.size))
+        for name, array in arrays.items()
+        for start in range(0, array.size, PIECE)
+    ]
+
+
 def spans_of(tensor: Tensor, width: int = SPAN) -> Iterator[tuple[int, Array]]:
     """Yield (start, coordinates) of consecutive spans of at most ``width`` coordinates, which cover ``tensor``."""
     for start in range(0, tensor.size, width):
@@ -241,6 +292,11 @@ def _beginning(content: Content) -> bytes:
     first = bytes(content.read(0, min(FIRST_READ, content.size)))
     length = min(header_bytes(first), content.size)
     return first if length <= len(first) else first + bytes(content.read(len(first), length))
+
+
+def _rounded(count: int, dtype: np.dtype[Any]) -> int:
+    """Return the coordinates that take as many bytes as ``count`` do, and up to the next multiple of 64."""
+    return -(-count * dtype.itemsize // ALIGNMENT) * ALIGNMENT // dtype.itemsize
 
 
 def _in_order(layout: Layout) -> list[tuple[str, Place]]:
