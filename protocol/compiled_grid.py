@@ -31,10 +31,10 @@ def unsnap_in_place(bits: NDArray[np.int32], down: np.float32, up: np.float32) -
     for i in range(bits.size):
         before = np.int32(bits[i])
         scaled = before.view(np.float32) * down
-        is_inside = np.abs(scaled) < _LIMIT  # NaN is not
-        mantissa = np.int32(scaled if is_inside else np.float32(0))
+        # NaN and what is too large become 0, which is not what they were
+        mantissa = np.int32(scaled if np.abs(scaled) < _LIMIT else np.float32(0))
         again = np.float32(np.float32(mantissa) * up)
-        differing = np.int32(differing | np.int32(not is_inside) | (again.view(np.int32) ^ before))
+        differing = np.int32(differing | (again.view(np.int32) ^ before))
         bits[i] = mantissa
     return bool(differing == 0)
 
