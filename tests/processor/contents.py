@@ -60,7 +60,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Gone:
-    """A file whose first ``left`` bytes are still there; what lay behind them has been removed."""
+    """A file of which all was there when it was opened, and its first ``left`` bytes later; the rest has been removed."""
 
     whole: bytes
     left: int
@@ -73,7 +73,7 @@ class Gone:
     def read(self, start: int, stop: int) -> bytes:
         """The bytes from ``start`` to before ``stop``; BlockMissing where they are gone."""
         check_range(self.size, start, stop)
-        if stop > self.left:
+        if start and stop > self.left:  # whoever opens it reads from its beginning
             raise BlockMissing("bytes that were verified", "They are gone.")
         return self.whole[start:stop]
 
