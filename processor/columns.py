@@ -12,27 +12,33 @@ from typing import TypeVar
 
 import numpy as np
 
-from processor.blocks import Block, Member, Span, read_block
+from processor.blocks import Block, Member, Span, read_rows
 from protocol.content import Pieced, ReadAgain, Rows, read_together
 from protocol.errors import ArtifactRefused, StoreUnavailable
-from protocol.tensors import Stored
+from protocol.tensors import Array, Stored, Tensor
 
 _ALIGNED = 64  # bytes: what ranges of a file that are read at once are a multiple of
 MOST_TIMES = 8  # that a column is read: each time something of it was amiss, and mended
 
 Column = tuple[Span, ...]
+Tensors = Callable[[Span], Sequence[Tensor]]  # that of each member which a span is a part of
 Result = TypeVar("Result")
 
 
-def columns(spans: Sequence[Span], members: Sequence[Member]) -> list[Column]:
+def deltas(members: Sequence[Member]) -> Tensors:
+    """Return what gives the members' changes."""
+    return lambda span: [member.update.deltas[span.name] for member in members]
+
+
+def columns(spans: Sequence[Span], tensors_of: Tensors) -> list[Column]:
     """Return ``spans`` cut and grouped as they lie in the pieces of the members' files; each alone where there are none.
 
     Args:
-        spans: In name order, which is that of the files, as all deltas have one dtype.
+        spans: In name order, which is that of the files, as all tensors of one have one dtype.
     """
     grouped: dict[int, list[Span]] = {}
     for span in spans:
-        tensors = _alike(span, members)
+        tensors = _alike(tensors_of(span))
         if tensors is None:
             return [(span,) for span in spans]
         size, start = tensors[0].dtype.itemsize, tensors[0].start
@@ -51,25 +57,35 @@ def read_column(column: Column, members: Sequence[Member], width: int) -> Iterat
     """Yield the blocks of ``members`` in ``column``, of at most ``width`` coordinates; each valid until the next one.
 
     Raises:
+        As `read_parts`.
+    """
+    for span, rows in read_parts(column, deltas(members), width):
+        yield Block(span, rows, tuple(member.update.exponents[span.name] - span.grid for member in members))
+
+
+def read_parts(column: Column, tensors_of: Tensors, width: int) -> Iterator[tuple[Span, Array]]:
+    """Yield (span, rows) of ``column``, at most ``width`` coordinates at once; rows are valid until the next ones.
+
+    Raises:
         ReadAgain: What was computed of them must not be used (`until_whole`).
         OutsideWindow: A guarded update (protocol.update) has a mantissa that it may not have.
         BlockMissing, BlockCorrupt, StoreUnavailable: An update's bytes are gone.
     """
-    tensors = [_alike(span, members) for span in column]
-    found = [each for each in tensors if each is not None]
-    if len(found) < len(column):
-        for span in column:
-            yield from (read_block(part, members) for part in span.cut(width))
+    whole = [tensors_of(span) for span in column]
+    tensors = [each for each in map(_alike, whole) if each is not None]
+    if len(tensors) < len(column):
+        for span, each in zip(column, whole, strict=True):
+            yield from ((part, read_rows(part, each)) for part in span.cut(width))
         return
-    size = found[0][0].dtype.itemsize
-    begins = [each[0].start + span.start * size for span, each in zip(column, found, strict=True)]
-    contents, stop = [tensor.content for tensor in found[0]], begins[-1] + column[-1].size * size
-    for at, rows in read_together(contents, begins[0], stop, width * size // _ALIGNED * _ALIGNED):
-        for span, begin, each in zip(column, begins, found, strict=True):
+    size = tensors[0][0].dtype.itemsize
+    begins = [each[0].start + span.start * size for span, each in zip(column, tensors, strict=True)]
+    contents, stop = [tensor.content for tensor in tensors[0]], begins[-1] + column[-1].size * size
+    for at, rows in read_together(contents, begins[0], stop, max(_ALIGNED, width * size // _ALIGNED * _ALIGNED)):
+        for span, begin, each in zip(column, begins, tensors, strict=True):
             low, high = max(at, begin), min(at + rows.shape[1], begin + span.size * size)
             if low < high:
                 part = replace(span, start=span.start + (low - begin) // size, stop=span.start + (high - begin) // size)
-                yield _block(part, members, each, rows[:, low - at : high - at])
+                yield part, _checked(each, rows[:, low - at : high - at])
 
 
 def until_whole(function: Callable[[Column], Result]) -> Callable[[Column], Result]:
@@ -98,9 +114,8 @@ def _add(group: list[Span], span: Span) -> None:
         group.append(span)
 
 
-def _alike(span: Span, members: Sequence[Member]) -> list[Stored] | None:
-    """Return the members' tensors where all begin at the same byte of files that lie in pieces, else None."""
-    tensors = [member.update.deltas[span.name] for member in members]
+def _alike(tensors: Sequence[Tensor]) -> list[Stored] | None:
+    """Return tensors that all begin at the same byte of files that lie in pieces, else None."""
     stored = [tensor for tensor in tensors if isinstance(tensor, Stored)]
     if len(stored) < len(tensors) or not isinstance(stored[0].content, Pieced):
         return None
@@ -114,7 +129,8 @@ def _pieced(tensor: Stored) -> Pieced:
     return tensor.content
 
 
-def _block(span: Span, members: Sequence[Member], tensors: Sequence[Stored], rows: Rows) -> Block:
+def _checked(tensors: Sequence[Stored], rows: Rows) -> Array:
+    """Return the coordinates that ``rows`` are the bytes of."""
     values = np.ascontiguousarray(rows).view(tensors[0].dtype)
     try:
         tensors[0].check(values)  # a guard looks at values alone, so one look does for all where none is refused
@@ -122,4 +138,4 @@ def _block(span: Span, members: Sequence[Member], tensors: Sequence[Stored], row
         for tensor, row in zip(tensors, values, strict=True):
             tensor.check(row)
         raise
-    return Block(span, values, tuple(member.update.exponents[span.name] - span.grid for member in members))
+    return values

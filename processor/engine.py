@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from processor import norm_bound
 from processor.blocks import Block, Member, Span, block_width, spans
-from processor.columns import Column, columns, read_column, until_whole
+from processor.columns import Column, columns, deltas, read_column, until_whole
 from processor.importance import Tables, rescaled_rows, rescaling
 from processor.merge import Part, join, merge_digest, moved
 from processor.rule import Measure, Measured, Plan
@@ -146,7 +146,7 @@ def apply_merge(
         found = (witnessed if witness else unwitnessed)(column)
         return found if shared is None else _written(found, shared)
 
-    pieces = [(span,) for span in spans(base.specs)] if witness else columns(spans(base.specs), merge.members)
+    pieces = [(span,) for span in spans(base.specs)] if witness else columns(spans(base.specs), deltas(merge.members))
     for found in run(until_whole(work), pieces):
         for span, digest, _, outside in found if shares_memory else _written(found, mantissas):
             digests[span.name].append(digest)
@@ -192,7 +192,7 @@ def _measure(measure: Measure, members: Sequence[Member], base: Model, read: Rea
     def work(column: Column) -> Measured:
         return _sum(map(measure, read(column)))
 
-    return _sum(run(until_whole(work), columns(spans(trainable_specs(base.specs)), members)))
+    return _sum(run(until_whole(work), columns(spans(trainable_specs(base.specs)), deltas(members))))
 
 
 def _sum(measures: Iterator[Measured]) -> Measured:
