@@ -13,7 +13,7 @@ from network.processors import usable_processors
 from network.progress import TransferProgress
 from network.store import ContentStore
 from network.transfer import fetch, publish
-from processor.runs import Run
+from processor.runs import Run, Threads
 from protocol.cid import directory_cid, parse_cid
 from protocol.errors import ArtifactRefused, InvalidInput
 from protocol.merge_terms import MAX_EXAMPLES_CAP, MergeRule
@@ -142,7 +142,9 @@ class MergeSession:
             return await_artifacts(self._store, digests, limit, workers=self._threads, on_progress=on_progress)
 
     def _base(self, digest: Digest, limit: int) -> Model:
-        return decode_model(open_artifact(self._store, digest, limit, workers=self._threads))
+        return decode_model(
+            open_artifact(self._store, digest, limit, workers=self._threads), run=Threads(self._threads)
+        )
 
     def _anchor(self, base: Digest, limit: int) -> str:
         """Return the CID of the base's weights, which stands in its directory: that was verified."""
