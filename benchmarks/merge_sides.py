@@ -18,7 +18,7 @@ from benchmarks.processes import CommandFailed, run_timed
 
 ROOT = Path(__file__).resolve().parent.parent
 PEER_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
-WARM_PARAMETERS = 200_000  # of each of as many updates, merged before the clock runs
+WARM_PARAMETERS = 2_000_000  # of each of as many updates, merged before the clock runs: files of several blocks
 LOOK_SECONDS = 0.01  # between two looks at how much memory a process holds
 KINDS = {"ewc": "ewc", "four_bytes": "int32"}  # of inputs (benchmarks/merge_store.py); int16 for all other cases
 
