@@ -1,15 +1,36 @@
 """The loops of `processor.networks`, compiled: the same integers as there. See `processor.compiled`.
 
+Values lie in groups of coordinates, (members, lanes) each, with `ROW_BYTES` a row: a group of 64 rows stays in the nearest
+cache while all comparators pass over it, and a comparator is a few instructions on the longest registers there are. Numba's
+own vectors are shorter, and it would look at each comparator whether its rows overlap.
+
 Copies are written as loops: an assignment to a slice is compiled to a loop that no vector unit can run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import config
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+ROW_BYTES = 512
+ALIGNMENT = 64
+
 _compile = njit(nogil=True, cache=True, error_model="numpy")
+
+
+def room(groups: int, members: int, dtype: np.dtype[Any]) -> NDArray[np.integer]:
+    """Return an array (groups, members, lanes) for wires, which begins where a line of the cache does."""
+    size = groups * members * ROW_BYTES
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size].view(dtype).reshape(groups, members, ROW_BYTES // dtype.itemsize)
 
 
 @_compile
@@ -25,19 +46,22 @@ def trimmed_sum(
 
     Args:
         shifts: Row k counts as rows[k] * 2^shifts[k].
-        wires: Room for (members, as many coordinates as are to be worked on at a time), of a dtype that holds these.
-        sums: Room for so many sums, of a dtype that holds every one of them.
+        wires: `room` for as many coordinates as are to be worked on at a time, of a dtype that holds these.
+        sums: Room for the sums of a group, (lanes,), of a dtype that holds every one of them.
     """
     members, size = rows.shape
+    groups, _, lanes = wires.shape
     total = np.empty(size, np.int64)
-    for begin in range(0, size, len(sums)):
-        width = min(len(sums), size - begin)
-        _load(wires, rows, shifts, begin, width)
-        apply_network(wires, width, network)
-        _add(wires, width, trim, members - trim, sums)
-        part = total[begin : begin + width]
-        for c in range(width):
-            part[c] = sums[c]
+    for begin in range(0, size, groups * lanes):
+        end = min(begin + groups * lanes, size)
+        _load(wires, rows, shifts, begin, end)
+        for start in range(begin, end, lanes):
+            group = wires[(start - begin) // lanes]
+            apply_network(group, network)
+            add_wires(group, trim, members - trim, sums)
+            part = total[start : min(start + lanes, end)]
+            for c in range(part.size):
+                part[c] = sums[c]
     return total
 
 
@@ -55,65 +79,105 @@ def apply(
         shifts, wires: As of `trimmed_sum`. result: Of the rows' shape and the wires' dtype.
     """
     members, size = rows.shape
-    piece = wires.shape[1]
-    for begin in range(0, size, piece):
-        width = min(piece, size - begin)
-        _load(wires, rows, shifts, begin, width)
-        apply_network(wires, width, network)
-        for k in range(members):
-            row, wire = result[k, begin : begin + width], wires[k]
-            for c in range(width):
-                row[c] = wire[c]
-
-
-@_compile
-def apply_network(wires: NDArray[np.integer], width: int, network: NDArray[np.int32]) -> None:
-    """Send the first ``width`` columns of ``wires`` through ``network``, in place."""
-    for at in range(len(network)):
-        low, high, reads = wires[network[at, 0]], wires[network[at, 1]], network[at, 2]
-        if reads == 0:
-            for c in range(width):
-                a, b = low[c], high[c]
-                low[c] = b if b < a else a
-                high[c] = a if b < a else b
-        elif reads == 1:
-            for c in range(width):
-                a, b = low[c], high[c]
-                low[c] = b if b < a else a
-        else:
-            for c in range(width):
-                a, b = low[c], high[c]
-                high[c] = a if b < a else b
+    groups, _, lanes = wires.shape
+    for begin in range(0, size, groups * lanes):
+        end = min(begin + groups * lanes, size)
+        _load(wires, rows, shifts, begin, end)
+        for start in range(begin, end, lanes):
+            group = wires[(start - begin) // lanes]
+            apply_network(group, network)
+            for k in range(members):
+                row, wire = result[k, start : min(start + lanes, end)], group[k]
+                for c in range(row.size):
+                    row[c] = wire[c]
 
 
 @_compile
 def _load(
-    wires: NDArray[np.integer], rows: NDArray[np.integer], shifts: NDArray[np.int32], begin: int, width: int
+    wires: NDArray[np.integer], rows: NDArray[np.integer], shifts: NDArray[np.int32], begin: int, end: int
 ) -> None:
+    """Set wires to coordinates ``begin`` to before ``end``; row by row, which memory is faster at than group by group."""
+    lanes = wires.shape[2]
     for k in range(len(rows)):
-        row, wire, shift = rows[k, begin : begin + width], wires[k], shifts[k]
-        if shift:
-            for c in range(width):
-                wire[c] = np.int32(row[c]) << shift
-        else:
-            for c in range(width):
-                wire[c] = row[c]
+        shift = shifts[k]
+        for start in range(begin, end, lanes):
+            row, wire = rows[k, start : min(start + lanes, end)], wires[(start - begin) // lanes, k]
+            if shift:
+                for c in range(row.size):
+                    wire[c] = np.int32(row[c]) << shift
+            else:
+                for c in range(row.size):
+                    wire[c] = row[c]
+
+
+def _comparator(smaller: bool, larger: bool) -> Callable[..., None]:
+    """Return what puts the smaller values of two rows of a group into the first, the larger into the second, or one of both.
+
+    Lanes beyond the last coordinate hold anything, and stay by themselves.
+    """
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind, (wires, first, second) = signature.args[0], arguments
+        element, word = context.get_value_type(kind.dtype), ir.IntType(64)
+        vector = ir.VectorType(element, ROW_BYTES * 8 // kind.dtype.bitwidth)
+        data = builder.ptrtoint(context.make_array(kind)(context, builder, wires).data, word)
+        places = [
+            builder.inttoptr(builder.add(data, builder.mul(row, word(ROW_BYTES))), vector.as_pointer())
+            for row in (first, second)
+        ]
+        a, b = (builder.load(place, align=ALIGNMENT) for place in places)
+        compare = builder.icmp_signed if kind.dtype.signed else builder.icmp_unsigned
+        swapped = compare("<", b, a)
+        if smaller:
+            builder.store(builder.select(swapped, b, a), places[0], align=ALIGNMENT)
+        if larger:
+            builder.store(builder.select(swapped, a, b), places[1], align=ALIGNMENT)
+        return context.get_dummy_value()
+
+    def typed(context: Any, wires: Any, first: Any, second: Any) -> Any:
+        return types.void(wires, types.int64, types.int64), emit
+
+    def interpreted(wires: NDArray[np.integer], first: int, second: int) -> None:
+        a, b = wires[first].copy(), wires[second].copy()
+        if smaller:
+            wires[first] = np.minimum(a, b)
+        if larger:
+            wires[second] = np.maximum(a, b)
+
+    found: Callable[..., None] = interpreted if config.DISABLE_JIT else intrinsic(typed)
+    return found
+
+
+_both, _smaller, _larger = _comparator(True, True), _comparator(True, False), _comparator(False, True)
 
 
 @_compile
-def _add(wires: NDArray[np.integer], width: int, first: int, last: int, sums: NDArray[np.signedinteger]) -> None:
-    """Set ``sums`` to the sum of wires ``first`` to before ``last``."""
+def apply_network(wires: NDArray[np.integer], network: NDArray[np.int32]) -> None:
+    """Send a group, (members, lanes) of `room`, through ``network``, in place."""
+    for at in range(len(network)):
+        low, high, reads = np.int64(network[at, 0]), np.int64(network[at, 1]), network[at, 2]
+        if reads == 0:
+            _both(wires, low, high)
+        elif reads == 1:
+            _smaller(wires, low, high)
+        else:
+            _larger(wires, low, high)
+
+
+@_compile
+def add_wires(wires: NDArray[np.integer], first: int, last: int, sums: NDArray[np.signedinteger]) -> None:
+    """Set ``sums`` to the sum of rows ``first`` to before ``last`` of a group."""
     row = wires[first]
-    for c in range(width):
+    for c in range(sums.size):
         sums[c] = row[c]
     k = first + 1
     while k + 4 <= last:  # four at a time: the sums are loaded and stored a quarter as often
         row0, row1, row2, row3 = wires[k], wires[k + 1], wires[k + 2], wires[k + 3]
-        for c in range(width):
+        for c in range(sums.size):
             sums[c] += np.int64(row0[c]) + np.int64(row1[c]) + np.int64(row2[c]) + np.int64(row3[c])
         k += 4
     while k < last:
         row = wires[k]
-        for c in range(width):
+        for c in range(sums.size):
             sums[c] += np.int64(row[c])
         k += 1

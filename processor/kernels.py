@@ -68,7 +68,7 @@ def move(
         denominator: Positive, below 2^63; one, or an int64 array of the same shape.
         limit: Below 2^30.
     """
-    if isinstance(denominator, int) and denominator <= _EXACT_FLOAT and before.size >= COMPILED_FROM >> 3:
+    if isinstance(denominator, int) and 0 < denominator <= _EXACT_FLOAT and before.size >= COMPILED_FROM >> 3:
         fast = compiled()
         if fast is not None:
             inverse, snap, most = inverse_of(denominator)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,9 @@ from processor.kernels import COMPILED_FROM, compiled
 
 BOTH, SMALLER, LARGER = 0, 1, 2  # what of a comparator is read later: both wires, only the first, only the second
 MOST_WIRES = {True: 1 << 11, False: 1 << 8}  # compiled or not: with more rows, numpy's sorting and selecting cost less
-COMPILED_BYTES = 1 << 16  # of all rows together that compiled code works on at a time: in the nearer caches
+COMPILED_BYTES = 1 << 18  # of wires that compiled code works on at a time: in the second cache
 NUMPY_BYTES = 1 << 20  # that numpy works on at a time: in a cache, and each of its calls has enough to do
-NARROWEST = 64  # coordinates at a time, however many rows
+NARROWEST = 64  # coordinates that numpy works on at a time at least, however many rows
 
 Comparators = NDArray[np.int32]  # (comparators, 3): first wire, second wire, and what is read of them
 
@@ -68,9 +69,9 @@ def trimmed_sum(rows: NDArray[np.integer], trim: int, shifts: tuple[int, ...] | 
     if members > MOST_WIRES[fast is not None]:
         total = _selected_sum(_shifted(rows, relative), trim)
     elif fast is not None:
-        wires = _wires(rows, relative)
+        wires = _wires(fast, rows, relative)
         # fewer than 2^12 values of int16 have a sum below 2^27
-        sums = np.empty(wires.shape[1], np.int32 if wires.itemsize < 4 else np.int64)
+        sums = np.empty(wires.shape[2], np.int32 if wires.itemsize < 4 else np.int64)
         total = np.asarray(fast.trimmed_sum(rows, relative, trimming(members, trim), trim, wires, sums))
     else:
         network, kept = trimming(members, trim), slice(trim, members - trim)
@@ -92,7 +93,7 @@ def sorted_rows(rows: NDArray[np.integer], shifts: tuple[int, ...] | None = None
     if members > MOST_WIRES[fast is not None]:
         return np.asarray(np.sort(_shifted(rows, own), axis=0))
     if fast is not None:
-        wires = _wires(rows, own)
+        wires = _wires(fast, rows, own)
         result = np.empty(rows.shape, wires.dtype)
         fast.apply(rows, own, sorting(members), wires, result)
         return result
@@ -110,10 +111,11 @@ def _shifted(rows: NDArray[np.integer], shifts: NDArray[np.int32]) -> NDArray[np
     return np.left_shift(rows, shifts[:, None], dtype=np.int32) if shifts.any() else rows
 
 
-def _wires(rows: NDArray[np.integer], shifts: NDArray[np.int32]) -> NDArray[np.integer]:
-    """Return room for a piece of all rows: in their dtype, or int32 where there are shifts."""
+def _wires(fast: ModuleType, rows: NDArray[np.integer], shifts: NDArray[np.int32]) -> NDArray[np.integer]:
+    """Return room for some groups of all rows: in their dtype, or int32 where there are shifts."""
     dtype = np.dtype(np.int32) if shifts.any() else rows.dtype
-    return np.empty((len(rows), max(NARROWEST, COMPILED_BYTES // (len(rows) * dtype.itemsize))), dtype)
+    groups = max(1, COMPILED_BYTES // (len(rows) * fast.ROW_BYTES))
+    return np.asarray(fast.room(groups, len(rows), dtype))
 
 
 def _selected_sum(values: NDArray[np.integer], trim: int) -> NDArray[np.int64]:
