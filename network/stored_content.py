@@ -16,14 +16,14 @@ from network.store import BlockSource
 from network.store_faults import store_unavailable
 from network.verified_files import Look, look
 from protocol.cid import Cid
-from protocol.content import Content, ReadAgain, Rows, check_range
+from protocol.content import Content, Pieced, ReadAgain, Rows, check_range
 from protocol.types import Digest
 from protocol.unixfs import Leaf, read_leaf
 
 _ALIGNED = 64  # bytes: what every piece but the last is a multiple of
 
 
-class LeafContent:
+class LeafContent(Pieced):
     """A ``Pieced`` content (protocol/content.py) over leaves in ``local``.
 
     Each read looks whether the leaf's file still is the one that was verified. A leaf whose file changed, or that nobody
@@ -47,12 +47,13 @@ class LeafContent:
     ) -> None:
         self._leaves, self._local, self._source, self._paths = leaves, local, source, paths
         self._looks = {leaf.cid: looks[leaf.cid] for leaf in leaves if leaf.cid in looks}
+        self._size = leaves[-1].offset + leaves[-1].size
         self._held: dict[int, bytes] = {}  # what ``local`` could not keep, by number of its leaf
 
     @property
     def size(self) -> int:
         """Bytes of the file."""
-        return self._leaves[-1].offset + self._leaves[-1].size
+        return self._size
 
     @property
     def piece(self) -> int:

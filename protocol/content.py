@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol, cast, runtime_checkable
+from typing import BinaryIO, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,25 +42,27 @@ class ReadAgain(Exception):
     """What was yielded of a range is not what it must be, and nothing of it may be used; reading the range again gives it."""
 
 
-@runtime_checkable
-class Pieced(Content, Protocol):
-    """A content that lies in pieces, which may be verified while they are read: best whole, several contents' side by side."""
+class Pieced(ABC):
+    """A `Content` that lies in pieces, which may be verified while they are read: best whole, several contents' side by side.
+
+    A base class, since asking whether an object is of a protocol takes as long as reading a kilobyte.
+    """
 
     @property
+    @abstractmethod
     def piece(self) -> int:
         """Bytes of every piece but the last."""
-        ...
 
     @property
+    @abstractmethod
     def digests(self) -> tuple[Digest, ...]:
         """The sha-256 of each piece: contents of the same digests are the same."""
-        ...
 
+    @abstractmethod
     def read_beside(
         self, contents: Sequence[Content], start: int, stop: int, width: int
     ) -> Iterator[tuple[int, Rows]] | None:
         """As `read_together`, of ``contents``, the first of which this is; None where they do not lie alike."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
