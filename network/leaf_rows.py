@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import cache
@@ -78,7 +79,10 @@ class LeafRows:
         count = len(self._files)
         groups = [slice(at, min(at + MOST_LANES, count)) for at in range(0, count, MOST_LANES)]
         hashings = [side_by_side(group.stop - group.start, self.size) for group in groups]
-        is_whole, digests = np.ones(count, np.bool_), [b""] * count
+        is_whole, digests = (
+            np.ones(count, np.bool_),
+            [hashlib.sha256().digest()] * count,
+        )  # those of files without a piece
         with _room(count, width) as rows_of:
             for at in range(0, self.size, width):
                 rows = rows_of(min(width, self.size - at))
