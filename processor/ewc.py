@@ -15,13 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.blocks import Member, Span, block_width, spans
-from processor.importance import rescaled_rows, rescaling
-from processor.networks import trimmed_sum
+from processor.columns import Column, columns, read_parts, until_whole
+from processor.importance import importances, rescaling, scales, stacked
+from processor.kernels import COMPILED_FROM, compiled, looked_up
+from processor.networks import MOST_WIRES, trimmed_sum, trimming, wires
 from processor.runs import Run, serial
 from protocol.fixed_point import add_saturating, floor_mul
 from protocol.model import Model
 from protocol.specs import trainable_specs
 from protocol.task import Consolidation
+
+LARGEST_DIVISOR = 1 << 18  # by which compiled code divides
 
 
 def updates_needed(rule: Consolidation) -> int:
@@ -50,17 +54,50 @@ def consolidate(
     if len(members) < updates_needed(rule):
         return None
     trainable = trainable_specs(base.specs)
-    pieces = [part for span in spans(trainable) for part in span.cut(block_width(len(members), 4))]
-    tables = rescaling(members, pieces, run)
+    whole = spans(trainable)
+    tables = rescaling(members, whole, run)
+    own = {spec.name: stacked(tables, spec.name) for spec in trainable}
+    factors = {name: scales(table) for name, table in own.items()}
 
-    def work(span: Span) -> NDArray[np.uint32]:
-        rows = rescaled_rows(span, members, tables)
-        return add_saturating(floor_mul(_before(base, span), rule.decay), combine(rows, rule))
+    def work(column: Column) -> list[tuple[Span, NDArray[np.uint32]]]:
+        return [
+            (span, renewed(np.asarray(values, np.uint8), own[span.name], factors[span.name], _before(base, span), rule))
+            for span, values in read_parts(column, importances(members), block_width(len(members), 4))
+        ]
 
     result = {spec.name: np.empty(spec.shape, dtype=np.uint32) for spec in trainable}
-    for span, values in zip(pieces, run(work, pieces), strict=True):
-        result[span.name].reshape(-1)[span.start : span.stop] = values
+    for found in run(until_whole(work), columns(whole, importances(members))):
+        for span, importance in found:
+            result[span.name].reshape(-1)[span.start : span.stop] = importance
     return result
+
+
+def renewed(
+    values: NDArray[np.uint8],
+    tables: NDArray[np.uint32],
+    factors: NDArray[np.float64],
+    before: NDArray[np.uint32],
+    rule: Consolidation,
+) -> NDArray[np.uint32]:
+    """Return the new importance of some coordinates.
+
+    Args:
+        values: The clients' importances, (clients, coordinates). tables: What each of their values counts as, (clients, 256).
+        factors: `scales` of these. before: F, (coordinates,).
+    """
+    clients, trim = len(values), _trim(rule, len(values))
+    fast = compiled("compiled_importance") if values.size >= COMPILED_FROM else None
+    if (
+        fast is not None
+        and clients <= MOST_WIRES[True]
+        and rule.decay <= 1
+        and rule.decay.denominator <= LARGEST_DIVISOR
+    ):
+        room = wires(clients, np.dtype(np.uint32))
+        totals, network = np.empty(room.shape[2], np.int64), trimming(clients, trim)
+        decay = (float(rule.decay.numerator), float(rule.decay.denominator))
+        return np.asarray(fast.consolidated(values, factors, network, trim, room, totals, before, *decay))
+    return add_saturating(floor_mul(before, rule.decay), combine(looked_up(values, tables), rule))
 
 
 def _before(base: Model, span: Span) -> NDArray[np.uint32]:
@@ -82,7 +119,10 @@ def combine(rows: NDArray[np.uint32], rule: Consolidation) -> NDArray[np.uint64]
     Returns:
         uint64 of shape (coordinates,), every value below 2^32.
     """
-    clients = len(rows)
-    trim = rule.trim if rule.combine == "trimmed_mean" else (clients - 1) // 2  # a median is what trimming leaves
+    clients, trim = len(rows), _trim(rule, len(rows))
     total = trimmed_sum(rows, trim).astype(np.uint64)  # at most 2^24 clients x 2^32
     return np.asarray(total // np.uint64(clients - 2 * trim), dtype=np.uint64)
+
+
+def _trim(rule: Consolidation, clients: int) -> int:
+    return rule.trim if rule.combine == "trimmed_mean" else (clients - 1) // 2  # a median is what trimming leaves

@@ -16,12 +16,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.blocks import Member, Span, read_rows
-from processor.kernels import looked_up
+from processor.blocks import Member, Span, block_width, read_rows
+from processor.columns import Column, Tensors, columns, read_parts, until_whole
+from processor.kernels import COMPILED_FROM, compiled, looked_up
 from processor.runs import Run
 from protocol.errors import EmptyImportance
 from protocol.fixed_point import UINT32_MAX
-from protocol.tensors import read_span
 
 FRACTION_BITS = 16  # of F and of a rescaled importance: 1.0 is 2^16
 EXPONENT_SPAN = 64  # exponents further than this below the largest count as zero
@@ -39,14 +39,16 @@ def rescaling(members: Sequence[Member], spans: Sequence[Span], run: Run) -> Tab
         EmptyImportance: An importance is zero everywhere; screening refuses such updates.
     """
 
-    def sums(span: Span) -> list[int]:
-        # the sum of a span, at most 2^17 of a uint8, is below 2^25
-        return [int(_values(member, span).sum(dtype=np.uint32)) for member in members]
+    def sums(column: Column) -> list[tuple[str, NDArray[np.int64]]]:
+        parts = read_parts(column, importances(members), width)
+        return [(span.name, _sums(np.asarray(values, np.uint8))) for span, values in parts]
 
+    width = block_width(len(members), 1)
     totals: list[dict[str, int]] = [{} for _ in members]
-    for span, row in zip(spans, run(sums, spans), strict=True):
-        for total, value in zip(totals, row, strict=True):
-            total[span.name] = total.get(span.name, 0) + value
+    for found in run(until_whole(sums), columns(spans, importances(members))):
+        for name, row in found:
+            for total, value in zip(totals, row.tolist(), strict=True):
+                total[name] = total.get(name, 0) + value
     coordinates = sum(span.size for span in spans)
     return tuple(
         rescale_tables(total, member.update.importance_exponents or {}, coordinates)
@@ -56,8 +58,39 @@ def rescaling(members: Sequence[Member], spans: Sequence[Span], run: Run) -> Tab
 
 def rescaled_rows(span: Span, members: Sequence[Member], tables: Tables) -> NDArray[np.uint32]:
     """Return the members' rescaled importances in ``span``: uint32 (members, coordinates)."""
-    values = read_rows(span, [(member.update.importance or {})[span.name] for member in members])
-    return looked_up(np.asarray(values, np.uint8), np.stack([table[span.name] for table in tables]))
+    values = np.asarray(read_rows(span, importances(members)(span)), np.uint8)
+    own = stacked(tables, span.name)
+    fast = compiled("compiled_importance") if values.size >= COMPILED_FROM else None
+    return looked_up(values, own) if fast is None else np.asarray(fast.rescaled(values, scales(own)))
+
+
+def importances(members: Sequence[Member]) -> Tensors:
+    """Return what gives the members' importances (processor.columns)."""
+    return lambda span: [(member.update.importance or {})[span.name] for member in members]
+
+
+def stacked(tables: Tables, name: str) -> NDArray[np.uint32]:
+    """Return all members' tables of the tensor ``name``: (members, 256)."""
+    return np.stack([table[name] for table in tables])
+
+
+def scales(tables: NDArray[np.uint32]) -> NDArray[np.float64]:
+    """Return s for each of ``tables`` such that in float64 min(floor(u * s), 2^32 - 1) is table[u], for all 256 u.
+
+    A table holds r_u = min(floor(u f), 2^32 - 1) with one f >= 0. So r_u / u <= f for every u > 0, and f < (r_u + 1) / u for
+    those below 2^32 - 1: f lies between the largest of the ones and the smallest of the others. These are fractions with
+    denominators below 2^8, so they are at least 2^-16 apart. s is the middle between them, so that u s is at least 2^-17 away
+    from each r_u and r_u + 1 that it must lie between. All numbers are below 2^33, and roundings below 2^-19 each. Where all
+    r_u saturate, s is the lower bound, 2^32 - 1, and exact.
+
+    Args:
+        tables: (members, 256), each as of `rescale_tables`.
+    """
+    values = np.arange(1, 256)
+    wide = tables[:, 1:].astype(np.float64)
+    low = (wide / values).max(axis=1)
+    high = np.where(wide < UINT32_MAX, (wide + 1) / values, np.inf).min(axis=1)
+    return np.asarray(np.where(np.isinf(high), low, (low + high) / 2))
 
 
 def rescale_tables(
@@ -88,5 +121,7 @@ def rescale_tables(
     return {name: tables[factor] for name, factor in factors.items()}
 
 
-def _values(member: Member, span: Span) -> NDArray[np.uint8]:
-    return read_span((member.update.importance or {})[span.name], span.start, span.stop)
+def _sums(values: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the sum of each row, of at most 2^17 coordinates: below 2^25."""
+    fast = compiled("compiled_importance") if values.size >= COMPILED_FROM else None
+    return np.asarray(values.sum(axis=1, dtype=np.int64) if fast is None else fast.sums(values))

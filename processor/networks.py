@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,13 @@ def trimming(wires: int, trim: int) -> Comparators:
     return _freeze(alive[::-1])
 
 
+def wires(members: int, dtype: np.dtype[Any]) -> NDArray[np.integer]:
+    """Return room for some groups of so many wires (processor.compiled_networks, which must be there)."""
+    fast = compiled("compiled_networks")
+    assert fast is not None  # noqa: S101 - callers are compiled or have looked; tells the type checker
+    return np.asarray(fast.room(max(1, COMPILED_BYTES // (members * fast.ROW_BYTES)), members, dtype))
+
+
 def trimmed_sum(rows: NDArray[np.integer], trim: int, shifts: tuple[int, ...] | None = None) -> NDArray[np.int64]:
     """Return, for every coordinate, the sum of its values but the ``trim`` smallest and the ``trim`` largest.
 
@@ -69,10 +76,10 @@ def trimmed_sum(rows: NDArray[np.integer], trim: int, shifts: tuple[int, ...] | 
     if members > MOST_WIRES[fast is not None]:
         total = _selected_sum(_shifted(rows, relative), trim)
     elif fast is not None:
-        wires = _wires(fast, rows, relative)
+        room = _wires(rows, relative)
         # fewer than 2^12 values of int16 have a sum below 2^27
-        sums = np.empty(wires.shape[2], np.int32 if wires.itemsize < 4 else np.int64)
-        total = np.asarray(fast.trimmed_sum(rows, relative, trimming(members, trim), trim, wires, sums))
+        sums = np.empty(room.shape[2], np.int32 if room.itemsize < 4 else np.int64)
+        total = np.asarray(fast.trimmed_sum(rows, relative, trimming(members, trim), trim, room, sums))
     else:
         network, kept = trimming(members, trim), slice(trim, members - trim)
         total = np.concatenate([_sum(_apply(piece, network)[kept]) for piece in _pieces(_shifted(rows, relative))])
@@ -93,9 +100,9 @@ def sorted_rows(rows: NDArray[np.integer], shifts: tuple[int, ...] | None = None
     if members > MOST_WIRES[fast is not None]:
         return np.asarray(np.sort(_shifted(rows, own), axis=0))
     if fast is not None:
-        wires = _wires(fast, rows, own)
-        result = np.empty(rows.shape, wires.dtype)
-        fast.apply(rows, own, sorting(members), wires, result)
+        room = _wires(rows, own)
+        result = np.empty(rows.shape, room.dtype)
+        fast.apply(rows, own, sorting(members), room, result)
         return result
     return np.concatenate([np.stack(_apply(piece, sorting(members))) for piece in _pieces(_shifted(rows, own))], axis=1)
 
@@ -111,11 +118,8 @@ def _shifted(rows: NDArray[np.integer], shifts: NDArray[np.int32]) -> NDArray[np
     return np.left_shift(rows, shifts[:, None], dtype=np.int32) if shifts.any() else rows
 
 
-def _wires(fast: ModuleType, rows: NDArray[np.integer], shifts: NDArray[np.int32]) -> NDArray[np.integer]:
-    """Return room for some groups of all rows: in their dtype, or int32 where there are shifts."""
-    dtype = np.dtype(np.int32) if shifts.any() else rows.dtype
-    groups = max(1, COMPILED_BYTES // (len(rows) * fast.ROW_BYTES))
-    return np.asarray(fast.room(groups, len(rows), dtype))
+def _wires(rows: NDArray[np.integer], shifts: NDArray[np.int32]) -> NDArray[np.integer]:
+    return wires(len(rows), np.dtype(np.int32) if shifts.any() else rows.dtype)
 
 
 def _selected_sum(values: NDArray[np.integer], trim: int) -> NDArray[np.int64]:

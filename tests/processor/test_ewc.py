@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor import ewc
+from processor import compiled_importance, ewc, kernels, networks
 from processor.blocks import Member
+from processor.importance import scales
 from processor.runs import Run, Threads, serial
 from protocol.fixed_point import UINT32_MAX
 from protocol.task import Consolidation
@@ -80,6 +81,86 @@ def test_a_minority_stays_within_what_others_say(values: list[int], combine_by: 
     (combined,) = combine([values], combine=combine_by, trim=2)
 
     assert min(honest) <= combined <= max(honest)
+
+
+# --- compiled ---
+
+
+def by(compiled: bool, *arguments: Any) -> list[int]:
+    """`ewc.renewed` with compiled code or without, whatever the size."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (ewc, networks, kernels):
+            patch.setattr(module, "COMPILED_FROM", 0 if compiled else 1 << 60)
+        found = ewc.renewed(*arguments)
+    assert found.dtype == np.uint32
+    return [int(value) for value in found]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.data(),
+    st.integers(1, 20),
+    st.integers(1, 700),
+    st.sampled_from(["median", "trimmed_mean"]),
+    st.fractions(0, 1, max_denominator=1 << 19),
+    st.integers(0, 2**32),
+)
+def test_compiled_code_renews_as_whole_numbers_do(
+    data: st.DataObject,
+    clients: int,
+    size: int,
+    combine_by: Literal["median", "trimmed_mean"],
+    decay: Fraction,
+    seed: int,
+) -> None:
+    random = np.random.default_rng(seed)
+    trim = data.draw(st.integers(0, (clients - 1) // 2))
+    rule = Consolidation(decay=decay, combine=combine_by, trim=trim)
+    factors = [Fraction(int(2 ** random.uniform(0, 33)), int(random.integers(1, 300))) for _ in range(clients)]
+    tables = np.array([[min(int(u * f), UINT32_MAX) for u in range(256)] for f in factors], np.uint32)
+    values = random.integers(0, 256, (clients, size), dtype=np.uint8)
+    before = random.integers(0, 1 << 32, size, dtype=np.uint32)
+    before[random.integers(0, 4, size) == 0] = UINT32_MAX
+    arguments = values, tables, scales(tables), before, rule
+
+    cut = rule.trim if combine_by == "trimmed_mean" else (clients - 1) // 2
+    expected = []
+    for column, old in zip(values.T, before.tolist(), strict=True):
+        kept = sorted(int(table[u]) for table, u in zip(tables, column, strict=True))[cut : clients - cut]
+        expected.append(min(int(old * decay) + sum(kept) // len(kept), UINT32_MAX))
+    assert by(True, *arguments) == by(False, *arguments) == expected
+
+
+@pytest.mark.parametrize("clients", [1, 3, 49, 2047])
+@pytest.mark.parametrize(
+    "decay", [Fraction(1), Fraction((1 << 18) - 1, 1 << 18), Fraction((1 << 18) - 2, (1 << 18) - 1)]
+)
+def test_the_largest_quotients_are_floored_right(clients: int, decay: Fraction) -> None:
+    """Sums and products next to a multiple of what they are divided by, as large as there are."""
+    before = np.array([UINT32_MAX - k for k in range(40)], np.uint32) // decay.denominator * decay.denominator
+    before[::2] -= 1
+    top = np.array([[min(u * UINT32_MAX // 255, UINT32_MAX) for u in range(256)]] * clients, np.uint32)
+    values = np.full((clients, 40), 255, np.uint8)
+    values[0, ::2] = 254
+    values[:, ::3] = 0
+    arguments = values, top, scales(top), before, Consolidation(decay=decay, combine="trimmed_mean")
+
+    expected = [
+        min(int(old * decay) + int(top[0][column].astype(np.int64).sum()) // clients, UINT32_MAX)
+        for column, old in zip(values.T, before.tolist(), strict=True)
+    ]
+    assert by(True, *arguments) == by(False, *arguments) == expected
+
+
+def test_compiled_code_is_there_and_takes_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ewc, "COMPILED_FROM", 0)
+    assert ewc.compiled("compiled_importance") is compiled_importance
+    monkeypatch.setattr(compiled_importance, "consolidated", lambda *arguments: arguments[-2:])
+    tables = np.zeros((1, 256), np.uint32)
+    rest = np.zeros((1, 3), np.uint8), tables, scales(tables), np.zeros(3, np.uint32)
+
+    assert ewc.renewed(*rest, Consolidation(decay=Fraction(3, 1 << 18))).tolist() == [3, 1 << 18]
+    assert ewc.renewed(*rest, Consolidation(decay=Fraction(3, (1 << 18) + 1))).tolist() == [0, 0, 0]
 
 
 # --- the whole ---

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from processor import compiled_importance, importance
 from processor.blocks import Member, spans
-from processor.importance import EXPONENT_SPAN, rescale_tables, rescaled_rows, rescaling
+from processor.importance import EXPONENT_SPAN, rescale_tables, rescaled_rows, rescaling, scales
 from processor.runs import Run, Threads, serial
 from protocol.errors import EmptyImportance
 from protocol.fixed_point import UINT32_MAX
@@ -92,6 +93,35 @@ def test_all_zero_tensors_do_not_set_the_scale() -> None:
 
     assert np.array_equal(silent[KERNEL], rescale_tables({KERNEL: 9}, {KERNEL: 0}, 15)[KERNEL])
     assert not silent[BIAS].any()
+
+
+# --- compiled ---
+
+
+@given(st.lists(st.tuples(st.integers(1, 1 << 40), st.integers(0, 1 << 66)), min_size=1, max_size=5))
+@example([(1, 1 << 16), (255, 1 << 32), (255, (1 << 32) - 1), (255, (1 << 32) + 1), (1, UINT32_MAX), (254, 255)])
+def test_one_product_a_value_gives_what_its_table_says(fractions: list[tuple[int, int]]) -> None:
+    """Of any fraction: floors next to it, values that saturate, and tables of zeros alone."""
+    expected = [[min(u * top // bottom, UINT32_MAX) for u in range(256)] for bottom, top in fractions]
+    values = np.tile(np.arange(256, dtype=np.uint8), (len(fractions), 1))
+
+    found = compiled_importance.rescaled(values, scales(np.array(expected, np.uint32)))
+
+    assert found.tolist() == expected
+
+
+def test_sums_of_rows_are_whole() -> None:
+    rows = np.full((2, 1 << 17), 255, np.uint8)
+    rows[1] = np.arange(1 << 17) % 251
+    assert compiled_importance.sums(rows).tolist() == [255 << 17, int(rows[1].astype(np.int64).sum())]
+
+
+@pytest.mark.parametrize("compiled_from", [0, 1 << 60])
+def test_rescaled_rows_and_sums_are_the_same_when_compiled(compiled_from: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importance, "COMPILED_FROM", compiled_from)
+    updates = [RING.update("alice", seed) for seed in range(3)]
+
+    assert flat([member(update) for update in updates], 7) == [reference.rescaled(update) for update in updates]
 
 
 # --- of members ---
