@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from network.hashed_files import Hashed, fill
-from protocol.content import Rows
+from protocol.content import Rows, Sink
 from protocol.sha256_lanes import MOST_LANES, Hashing, Lanes, side_by_side
 
 IN_CACHE = 512 * 1024  # bytes of all lanes together that are read before they are hashed
@@ -68,49 +68,55 @@ class LeafRows:
                 self._fill(slice(None), at, rows)
                 yield at, rows
 
-    def hashed_pieces(self, width: int) -> Generator[tuple[int, Rows], None, Digests]:
+    def hashed_pieces(
+        self, width: int, sink: Sink | None = None, offset: int = 0
+    ) -> Generator[tuple[int, Rows], None, Digests]:
         """As `pieces` of the whole files, none of which is missing; return the digest of each, and what described it first.
 
         None for a file that was cut short meanwhile.
 
         Args:
             width: A multiple of 64 bytes.
+            sink: Takes each piece before it is yielded. offset: What is added to all offsets.
         """
         count = len(self._files)
         groups = [slice(at, min(at + MOST_LANES, count)) for at in range(0, count, MOST_LANES)]
         hashings = [side_by_side(group.stop - group.start, self.size) for group in groups]
-        is_whole, digests = (
-            np.ones(count, np.bool_),
-            [hashlib.sha256().digest()] * count,
-        )  # those of files without a piece
+        is_whole = np.ones(count, np.bool_)
+        digests = [hashlib.sha256().digest()] * count  # of empty files, which have no piece that says another
         with _room(count, width) as rows_of:
             for at in range(0, self.size, width):
                 rows = rows_of(min(width, self.size - at))
                 is_last = at + width >= self.size
                 for group, hashing in zip(groups, hashings, strict=True):
-                    is_whole[group] &= self._fill_and_hash(group, hashing, at, rows[group])
+                    is_whole[group] &= self._fill_and_hash(group, hashing, at, rows[group], sink, offset)
                     if is_last:
                         rest = rows.shape[1] // _BLOCK * _BLOCK
                         digests[group] = hashing.finish([row[rest:].data for row in rows[group]])
-                yield at, rows
+                yield offset + at, rows
         return [
             (digest, stat) if found and stat is not None else None
             for found, digest, stat in zip(is_whole, digests, self.stats, strict=True)
         ]
 
-    def _fill_and_hash(self, group: slice, hashing: Hashing, at: int, rows: Rows) -> NDArray[np.bool_]:
+    def _fill_and_hash(
+        self, group: slice, hashing: Hashing, at: int, rows: Rows, sink: Sink | None, offset: int
+    ) -> NDArray[np.bool_]:
         """Fill ``rows``, let ``hashing`` take their blocks of 64 bytes, and return which files had that much."""
         length = rows.shape[1] // _BLOCK * _BLOCK
         lanes, compiled = hashing.lanes, _read_and_hash()
         if lanes is None or compiled is None or not length:
-            filled = self._fill(group, at, rows)
-            hashing.update([row[:length].data for row in rows])
-            return filled
-        if not compiled(self._files[group], lanes, at, rows, length):
+            filled, length = self._fill(group, at, rows), 0
+            hashing.update([row[: row.size // _BLOCK * _BLOCK].data for row in rows])
+        elif not compiled(self._files[group], lanes, at, rows[:, :length], sink, (offset, group.start)):
             return np.zeros(len(rows), np.bool_)  # its lanes are of no use any more: all of them are read again
-        if length == rows.shape[1]:
+        elif length == rows.shape[1]:
             return np.ones(len(rows), np.bool_)
-        return self._fill(group, at + length, rows[:, length:])
+        else:
+            filled = self._fill(group, at + length, rows[:, length:])
+        if sink is not None:
+            sink.take(rows[:, length:], offset + at + length, group.start)
+        return filled
 
     def _fill(self, group: slice, at: int, rows: Rows) -> NDArray[np.bool_]:
         files = self._files[group]
@@ -140,7 +146,7 @@ def _room(count: int, width: int) -> Iterator[Callable[[int], Rows]]:
         _ROOMS.append(room)
 
 
-_Compiled: TypeAlias = Callable[[Sequence[int], Lanes, int, Rows, int], bool]
+_Compiled: TypeAlias = Callable[[Sequence[int], Lanes, int, Rows, Sink | None, tuple[int, int]], bool]
 
 
 @cache
@@ -153,11 +159,12 @@ def _read_and_hash() -> _Compiled | None:
     except Exception:  # whatever LLVM cannot do here, the system can from Python
         return None
 
-    def call(files: Sequence[int], lanes: Lanes, at: int, rows: Rows, length: int) -> bool:
-        numbers = np.array(files, np.int32)
-        starts = rows.ctypes.data + rows.strides[0] * np.arange(len(rows), dtype=np.uint64)
+    def call(
+        files: Sequence[int], lanes: Lanes, at: int, rows: Rows, sink: Sink | None, origin: tuple[int, int]
+    ) -> bool:
+        numbers, stride = np.array(files, np.int32), rows.strides[0]
         piece = max(_BLOCK, IN_CACHE // lanes.width // _BLOCK * _BLOCK)
-        where: tuple[int, int, int] = (numbers.ctypes.data, starts.ctypes.data, len(rows))
-        return not function(pread, lanes.kernel, lanes.state, lanes.pointers, lanes.width, *where, at, length, piece)
+        where = (numbers.ctypes.data, rows.ctypes.data, stride, len(rows), at, rows.shape[1], piece)
+        return not function(pread, *lanes, *where, *(sink or (0, 0)), *origin)
 
     return call

@@ -16,7 +16,7 @@ from network.store import BlockSource
 from network.store_faults import store_unavailable
 from network.verified_files import Look, look
 from protocol.cid import Cid
-from protocol.content import Content, Pieced, ReadAgain, Rows, check_range
+from protocol.content import Content, Pieced, ReadAgain, Rows, Sink, check_range
 from protocol.types import Digest
 from protocol.unixfs import Leaf, read_leaf
 
@@ -67,17 +67,17 @@ class LeafContent(Pieced):
 
     def unverified(self) -> list[Leaf]:
         """Return the leaves that nobody has verified yet."""
-        return [leaf for leaf in self._leaves if leaf.cid not in self._looks]
+        return [leaf for number, leaf in enumerate(self._leaves) if not self.is_verified(number)]
 
     def read_beside(
-        self, contents: Sequence[Content], start: int, stop: int, width: int
+        self, contents: Sequence[Content], start: int, stop: int, width: int, sink: Sink | None = None
     ) -> Iterator[tuple[int, Rows]] | None:
         """As `protocol.content.Pieced`; leaves that are not verified yet are verified meanwhile if all of them is read."""
         alike = [one for one in contents if isinstance(one, LeafContent) and one.size == self.size]
         if len(alike) < len(contents):
             return None
         check_range(self.size, start, stop)
-        return _read_leaves(alike, start, stop, width)
+        return _read_leaves(alike, start, stop, width, sink)
 
     def read(self, start: int, stop: int) -> memoryview:
         """Return the bytes from ``start`` to before ``stop``; raises as ``read_into``."""
@@ -165,7 +165,9 @@ class LeafContent(Pieced):
         return data
 
 
-def _read_leaves(contents: Sequence[LeafContent], start: int, stop: int, width: int) -> Iterator[tuple[int, Rows]]:
+def _read_leaves(
+    contents: Sequence[LeafContent], start: int, stop: int, width: int, sink: Sink | None
+) -> Iterator[tuple[int, Rows]]:
     """Yield (offset, rows) of files that are alike, leaf by leaf."""
     for number, low, high in contents[0].leaves_between(start, stop):
         size = contents[0].leaf(number).size
@@ -173,40 +175,45 @@ def _read_leaves(contents: Sequence[LeafContent], start: int, stop: int, width: 
         even += -even % _ALIGNED
         with contents[0].open_beside(contents, number) as files:
             if not all(one.is_verified(number) for one in contents):
-                verifying = _verify(contents, number, files, even)
                 if (low, high) == (0, size):
-                    yield from verifying
+                    yield from _verify(contents, number, files, even, sink)
                     continue
-                for _ in verifying:
+                for _ in _verify(contents, number, files, even, None):
                     pass  # all of it is hashed, though only a part was asked for
-            yield from _read_verified(contents, number, files, low, high, even)
+            yield from _read_verified(contents, number, files, (low, high), even, sink)
 
 
 def _verify(
-    contents: Sequence[LeafContent], number: int, files: LeafRows, width: int
+    contents: Sequence[LeafContent], number: int, files: LeafRows, width: int, sink: Sink | None
 ) -> Generator[tuple[int, Rows], None, None]:
     """Yield a leaf of each file while hashing it; raises ReadAgain at the end where one had to be mended."""
     offset, hashed = contents[0].leaf(number).offset, list[Hashed | None]([None] * len(contents))
     if None not in files.stats:
-        reading = files.hashed_pieces(width)
+        reading = files.hashed_pieces(width, sink, offset)
         while True:
             try:
-                at, rows = next(reading)
+                yield next(reading)
             except StopIteration as end:
                 hashed = end.value
                 break
-            yield offset + at, rows
     settled = [one.settle(number, each) for one, each in zip(contents, hashed, strict=True)]
     if not all(settled):
         raise ReadAgain
 
 
 def _read_verified(
-    contents: Sequence[LeafContent], number: int, files: LeafRows, low: int, high: int, width: int
+    contents: Sequence[LeafContent],
+    number: int,
+    files: LeafRows,
+    between: tuple[int, int],
+    width: int,
+    sink: Sink | None,
 ) -> Iterator[tuple[int, Rows]]:
     offset = contents[0].leaf(number).offset
-    for at, rows in files.pieces(low, high, width):
+    for at, rows in files.pieces(*between, width):
         for index, (one, row) in enumerate(zip(contents, rows, strict=True)):
             if not one.is_unchanged(number, files.stat(index)):
                 one.read_into(offset + at, row.data)
+        if sink is not None:
+            sink.take(rows, offset + at)
         yield offset + at, rows

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,26 @@ class ReadAgain(Exception):
     """What was yielded of a range is not what it must be, and nothing of it may be used; reading the range again gives it."""
 
 
+class Sink(NamedTuple):
+    """Compiled code that takes ranges of rows while they are in a processor's cache: addresses of a function and its context.
+
+    ``void f(void *context, const u8 *rows, i64 stride, i64 first, i64 count, i64 at, i64 size)``: ``size`` bytes of ``count``
+    rows, ``stride`` bytes apart, are those from byte ``at`` on of the contents from the one numbered ``first`` on.
+    """
+
+    function: int
+    context: int
+
+    def take(self, rows: Rows, at: int, first: int = 0) -> None:
+        """Let it take ``rows``, the bytes from ``at`` on of the contents from the one numbered ``first`` on."""
+        if rows.size:
+            call = _SINK(self.function)  # frees the interpreter lock
+            call(self.context, rows.ctypes.data, rows.strides[0], first, len(rows), at, rows.shape[1])
+
+
+_SINK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 5)
+
+
 class Pieced(ABC):
     """A `Content` that lies in pieces, which may be verified while they are read: best whole, several contents' side by side.
 
@@ -60,7 +81,7 @@ class Pieced(ABC):
 
     @abstractmethod
     def read_beside(
-        self, contents: Sequence[Content], start: int, stop: int, width: int
+        self, contents: Sequence[Content], start: int, stop: int, width: int, sink: Sink | None = None
     ) -> Iterator[tuple[int, Rows]] | None:
         """As `read_together`, of ``contents``, the first of which this is; None where they do not lie alike."""
 
@@ -136,26 +157,33 @@ def check_range(size: int, start: int, stop: int) -> None:
         raise ValueError(f"bytes {start} to {stop} are not within a file of {size}")
 
 
-def read_together(contents: Sequence[Content], start: int, stop: int, width: int) -> Iterator[tuple[int, Rows]]:
+def read_together(
+    contents: Sequence[Content], start: int, stop: int, width: int, sink: Sink | None = None
+) -> Iterator[tuple[int, Rows]]:
     """Yield (offset, rows) for consecutive ranges of at most ``width`` bytes, which cover ``start`` to before ``stop``.
 
     A row is valid until the next one is asked for. What is computed of the rows counts only once all of them came.
 
     Args:
-        width: A multiple of 64, of which the offsets' distances from a piece's beginning are multiples too.
+        width: A multiple of 64.
+        sink: Takes every range once before it is yielded, in smaller ranges of some of the contents as it may be.
 
     Raises:
         ReadAgain: Something was amiss, and is mended now.
         BlockMissing, BlockCorrupt, StoreUnavailable: From the contents. ValueError: The range leaves one of them.
     """
     first = contents[0]
-    beside = first.read_beside(contents, start, stop, width) if isinstance(first, Pieced) else None
-    return _read_each(contents, start, stop, width) if beside is None else beside
+    beside = first.read_beside(contents, start, stop, width, sink) if isinstance(first, Pieced) else None
+    return _read_each(contents, start, stop, width, sink) if beside is None else beside
 
 
-def _read_each(contents: Sequence[Content], start: int, stop: int, width: int) -> Iterator[tuple[int, Rows]]:
+def _read_each(
+    contents: Sequence[Content], start: int, stop: int, width: int, sink: Sink | None
+) -> Iterator[tuple[int, Rows]]:
     for at in range(start, stop, width):
         rows = np.empty((len(contents), min(width, stop - at)), np.uint8)
         for row, content in zip(rows, contents, strict=True):
             content.read_into(at, row.data)
+        if sink is not None:
+            sink.take(rows, at)
         yield at, rows
