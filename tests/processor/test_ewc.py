@@ -152,6 +152,18 @@ def test_the_largest_quotients_are_floored_right(clients: int, decay: Fraction) 
     assert by(True, *arguments) == by(False, *arguments) == expected
 
 
+@pytest.mark.parametrize("divisor", [49, 98, 103, 107])
+def test_multiples_of_a_divisor_are_not_floored_to_one_less(divisor: int) -> None:
+    """1 / 49 is rounded down in float64, and 49 times that is below 1."""
+    steps = np.arange(256)
+    same = np.tile(steps.astype(np.uint8), (divisor, 1))
+    tables = np.tile(steps.astype(np.uint32), (divisor, 1))
+    rule = Consolidation(decay=Fraction(1, divisor), combine="trimmed_mean")
+    for before in (0 * steps, divisor * steps):
+        expected = (steps + before // divisor).tolist()
+        assert by(True, same, tables, scales(tables), before.astype(np.uint32), rule) == expected
+
+
 def test_compiled_code_is_there_and_takes_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ewc, "COMPILED_FROM", 0)
     assert ewc.compiled("compiled_importance") is compiled_importance
