@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,9 +22,11 @@ from network.memory_store import MemoryStore
 from network.store import ContentStore
 from network.stored_content import LeafContent
 from network.transfer import publish_file
-from protocol.cid import Cid
-from protocol.errors import BlockCorrupt, BlockMissing
-from protocol.unixfs import CHUNK, file_leaves
+from protocol.cid import RAW, Cid
+from protocol.content import Content, Held, ReadAgain, Rows, read_together
+from protocol.errors import BlockCorrupt, BlockMissing, StoreUnavailable
+from protocol.sha256_lanes import description
+from protocol.unixfs import CHUNK, Block, Leaf, file_leaves
 
 NO_LIMIT = 2**62
 SIZE = 3 * CHUNK + 77
@@ -108,8 +114,6 @@ def test_ranges_that_leave_the_file_are_refused(shared: DirectoryStore) -> None:
 
 
 def test_buffers_of_wide_numbers_are_filled_byte_by_byte(shared: DirectoryStore) -> None:
-    import numpy as np
-
     numbers = np.zeros(2000, np.int16)
     stored(shared).read_into(CHUNK - 1000, memoryview(numbers))
     assert numbers.tobytes() == DATA[CHUNK - 1000 : CHUNK + 3000]
@@ -203,3 +207,351 @@ def test_bytes_written_while_they_are_read_are_not_handed_out(
     monkeypatch.setattr(stored_content, "fill", racing)
     with pytest.raises(BlockCorrupt):
         content.read(CHUNK, 2 * CHUNK)
+
+
+# Several side by side
+
+FILES = 4  # enough for the lanes of sha-256
+WIDE = 2 * CHUNK + 77  # bytes of each
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lanes() -> None:
+    description()
+
+
+@cache
+def other(number: int, size: int = WIDE) -> bytes:
+    return random.Random(100 + number).randbytes(size)  # noqa: S311
+
+
+def leaves_in(store: ContentStore, data: bytes) -> list[Leaf]:
+    """The leaves of ``data``, which is published."""
+    cid = publish_file(store, data)
+    if cid.codec == RAW:
+        return [Leaf(cid, 0, len(data))]
+    return list(file_leaves(cid, store.get_block, NO_LIMIT))
+
+
+def unverified(local: DirectoryStore, data: bytes, source: ContentStore | None = None) -> LeafContent:
+    """``data`` in ``local``, of which nobody has read a leaf."""
+    leaves = leaves_in(local, data)
+    for leaf in leaves:
+        local.verified.forget(leaf.cid)
+    return LeafContent(leaves, {}, local, source or local, [local.path_text(leaf.cid) for leaf in leaves])
+
+
+def several(local: DirectoryStore, source: ContentStore | None = None, size: int = WIDE) -> list[LeafContent]:
+    return [unverified(local, other(number, size), source) for number in range(FILES)]
+
+
+def read_all(
+    contents: Sequence[Content], start: int = 0, stop: int = WIDE, width: int = 300_032
+) -> tuple[list[bytes], int]:
+    """What is read side by side of each, and how often it had to be read again."""
+    for again in range(9):
+        try:
+            return read_once(contents, start, stop, width), again
+        except ReadAgain:
+            pass
+    raise AssertionError("It is to be read again without end.")
+
+
+def read_once(contents: Sequence[Content], start: int, stop: int, width: int) -> list[bytes]:
+    found, expected = list[Rows](), start
+    for at, rows in read_together(contents, start, stop, width):
+        assert at == expected
+        assert 0 < rows.shape[1] <= width and len(rows) == len(contents)
+        expected += rows.shape[1]
+        found.append(rows.copy())
+    assert expected == max(start, stop)
+    return [row.tobytes() for row in np.concatenate(found, axis=1)] if found else [b""] * len(contents)
+
+
+def paths_of(content: LeafContent) -> list[Path]:
+    return list(map(Path, content._paths))
+
+
+ALL = [other(number) for number in range(FILES)]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@given(
+    start=st.sampled_from([0, 76, CHUNK - 1, CHUNK, 2 * CHUNK, WIDE - 1, WIDE]) | st.integers(0, WIDE),
+    length=st.sampled_from([0, 1, 2, CHUNK, CHUNK + 1, WIDE]) | st.integers(0, WIDE),
+    width=st.sampled_from([64, 4096, 300_032, CHUNK, 2 * CHUNK]),
+    is_verified=st.booleans(),
+)
+def test_side_by_side_any_range_is_what_slicing_gives(
+    shared: DirectoryStore, start: int, length: int, width: int, is_verified: bool
+) -> None:
+    if not SEVERAL:
+        SEVERAL.extend(several(shared))
+    contents = SEVERAL if is_verified else [fresh(one) for one in SEVERAL]
+    stop = min(start + length, start + 200 * width, WIDE)
+    assert read_once(contents, start, stop, width) == [data[start:stop] for data in ALL]
+
+
+SEVERAL: list[LeafContent] = []  # opened once
+
+
+def fresh(content: LeafContent) -> LeafContent:
+    """The same, as if nobody had read any of it."""
+    return LeafContent(content._leaves, {}, content._local, content._source, content._paths)
+
+
+@pytest.mark.parametrize("size", [1, 63, 65, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 64])
+@pytest.mark.parametrize("count", [1, 3, 17])
+def test_side_by_side_sizes_around_the_ends_of_leaves(shared: DirectoryStore, size: int, count: int) -> None:
+    contents = [unverified(shared, other(number, size)) for number in range(3)] * 6
+    read, again = read_all(contents[:count], 0, size)
+    assert read == [other(number % 3, size) for number in range(count)] and not again
+
+
+def test_empty_files_side_by_side_have_nothing_to_read(shared: DirectoryStore) -> None:
+    contents = [unverified(shared, b"") for _ in range(3)]
+    assert read_all(contents, 0, 0) == ([b""] * 3, 0)
+    with pytest.raises(ValueError, match="are not within"):
+        contents[0].read_beside(contents, 0, 1, 64)
+
+
+def test_side_by_side_ranges_that_leave_the_files_are_refused(shared: DirectoryStore) -> None:
+    contents = several(shared)
+    for start, stop in ((-1, 1), (2, 1), (0, WIDE + 1)):
+        with pytest.raises(ValueError, match="are not within"):
+            list(read_together(contents, start, stop, 64))
+
+
+@pytest.mark.parametrize("stranger", [Held(bytes(WIDE)), "a file of another size"])
+def test_files_that_do_not_lie_alike_are_read_one_by_one(shared: DirectoryStore, stranger: object) -> None:
+    last = unverified(shared, other(9, WIDE + 1)) if isinstance(stranger, str) else stranger
+    contents: list[Content] = [*several(shared)[:2], last]  # type: ignore[list-item]
+    assert several(shared)[0].read_beside(contents, 0, WIDE, 64) is None
+    assert read_all(contents)[0] == [bytes(one.read(0, WIDE)) for one in contents]
+
+
+def test_the_pieces_of_a_file_are_its_leaves(shared: DirectoryStore) -> None:
+    content = unverified(shared, DATA)
+    assert content.piece == CHUNK
+    assert content.digests == tuple(hashlib.sha256(DATA[at : at + CHUNK]).digest() for at in range(0, SIZE, CHUNK))
+
+
+def test_no_file_stays_open_however_reading_ends(shared: DirectoryStore) -> None:
+    contents, before = several(shared), open_files()
+    for verified in (False, True):
+        reading = read_together(contents, 0, WIDE, 4096)
+        next(reading)
+        assert open_files() == before + FILES
+        del reading
+        assert open_files() == before, verified
+        read_all(contents)
+        assert open_files() == before
+
+
+def test_threads_read_side_by_side_at_once(shared: DirectoryStore) -> None:
+    contents, right = [fresh(one) for one in several(shared)], list[bool]()
+
+    def run(seed: int) -> None:
+        draw = random.Random(seed)  # noqa: S311
+        for _ in range(8):
+            start = draw.randrange(WIDE)
+            stop = draw.randint(start, min(start + 2 * CHUNK, WIDE))
+            right.append(read_all(contents, start, stop)[0] == [data[start:stop] for data in ALL])
+
+    before = open_files()
+    threads = [threading.Thread(target=run, args=(seed,)) for seed in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert right == [True] * 40 and open_files() == before
+
+
+# Leaves that nobody has verified
+
+
+def test_what_is_read_whole_is_verified_and_remembered(store: DirectoryStore) -> None:
+    contents = several(store)
+    assert [len(one.unverified()) for one in contents] == [3] * FILES
+    assert read_all(contents, CHUNK, WIDE) == ([data[CHUNK:] for data in ALL], 0)
+    for one in contents:
+        leaves = list(file_leaves_of(one))
+        assert one.unverified() == [leaves[0]]
+        known = [store.verified.is_unchanged(leaf.cid, store.path(leaf.cid)) for leaf in leaves]
+        assert known == [False, True, True]
+
+
+def file_leaves_of(content: LeafContent) -> Iterator[Leaf]:
+    return map(content.leaf, range(len(content.digests)))
+
+
+def test_what_is_read_in_part_is_verified_whole(store: DirectoryStore) -> None:
+    contents = several(store)
+    assert read_all(contents, CHUNK + 5, CHUNK + 6) == ([data[CHUNK + 5 : CHUNK + 6] for data in ALL], 0)
+    assert [[leaf.offset for leaf in one.unverified()] for one in contents] == [[0, 2 * CHUNK]] * FILES
+
+
+def test_what_is_read_alone_is_verified_whole(store: DirectoryStore) -> None:
+    content = unverified(store, DATA)
+    assert content.read(CHUNK + 5, CHUNK + 6) == DATA[CHUNK + 5 : CHUNK + 6]
+    assert [leaf.offset for leaf in content.unverified()] == [0, 2 * CHUNK, 3 * CHUNK]
+    change(paths_of(content)[2])
+    with pytest.raises(BlockCorrupt):
+        content.read(2 * CHUNK + 5, 2 * CHUNK + 6)
+
+
+def test_what_was_verified_is_not_hashed_again(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = several(store)
+    read_all(contents)
+    monkeypatch.setattr("network.leaf_rows.LeafRows.hashed_pieces", lambda *_: pytest.fail("hashed again"))
+    monkeypatch.setattr(store, "get_block", lambda *_: pytest.fail("got again"))
+    assert read_all(contents) == (ALL, 0)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, 5000)
+
+
+def prolonged(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"?")
+
+
+HARMS: list[Callable[[Path], object]] = [change, cut, prolonged, Path.unlink]
+RANGES = [(0, WIDE), (CHUNK - 1, CHUNK + 1)]
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize(("start", "stop"), RANGES)
+@pytest.mark.parametrize("is_verified", [False, True])
+def test_damage_is_named_where_nobody_has_it_whole(
+    store: DirectoryStore, harm: Callable[[Path], object], start: int, stop: int, is_verified: bool
+) -> None:
+    contents = several(store)
+    if is_verified:
+        read_all(contents)
+    path = paths_of(contents[2])[1]
+    harm(path)
+    with pytest.raises(BlockMissing if harm is Path.unlink else BlockCorrupt) as caught:
+        read_all(contents, start, stop)
+    assert caught.value.cid == path.name
+    others = [contents[0], contents[1], contents[3]]
+    assert read_all(others, start, stop)[0] == [data[start:stop] for data in (ALL[0], ALL[1], ALL[3])]
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize(("start", "stop"), RANGES)
+@pytest.mark.parametrize("is_verified", [False, True])
+def test_damage_is_mended_and_read_again(
+    store: DirectoryStore, harm: Callable[[Path], object], start: int, stop: int, is_verified: bool
+) -> None:
+    source = MemoryStore()
+    contents = several(store, LayeredStore([store, source]))
+    for data in ALL:
+        publish_file(source, data)
+    if is_verified:
+        read_all(contents)
+    paths = [paths_of(contents[number])[1] for number in (0, 2, 3)]
+    for path in paths:
+        harm(path)
+    read, again = read_all(contents, start, stop)
+    assert read == [data[start:stop] for data in ALL]
+    assert again == (not is_verified)
+    source.blocks.clear()
+    assert read_all(contents) == (ALL, 0)
+    assert read_all([fresh(one) for one in contents]) == (ALL, 0)  # the files themselves are whole again
+    assert not any(one.unverified() for one in contents)
+
+
+def test_nothing_else_is_said_of_a_damaged_leaf_than_that_it_is_to_be_read_again(store: DirectoryStore) -> None:
+    """What was handed out before the end of the leaf was wrong, and only the end says so."""
+    source = MemoryStore()
+    contents = several(store, LayeredStore([store, source]))
+    publish_file(source, ALL[1])
+    change(paths_of(contents[1])[0])
+    reading, handed = read_together(contents, 0, CHUNK, 65_536), 0
+    with pytest.raises(ReadAgain):
+        for _, rows in reading:
+            handed += rows.shape[1]
+    assert handed == CHUNK
+
+
+@pytest.mark.parametrize("harm", HARMS)
+@pytest.mark.parametrize(("start", "stop"), RANGES)
+def test_what_the_directory_cannot_keep_is_held(
+    store: DirectoryStore, harm: Callable[[Path], object], start: int, stop: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = MemoryStore()
+    contents = several(store, LayeredStore([store, source]))
+    for data in ALL:
+        publish_file(source, data)
+
+    def full(blocks: Sequence[Block]) -> None:
+        raise StoreUnavailable("The disk is full.")
+
+    monkeypatch.setattr(store, "put_blocks", full)
+    for number in (0, 2):
+        harm(paths_of(contents[number])[1])
+    read, again = read_all(contents, start, stop)
+    assert read == [data[start:stop] for data in ALL] and again == 1
+    source.blocks.clear()
+    assert read_all(contents, start, stop) == (read, 0)
+    assert contents[2].read(start, stop) == read[2]
+    assert CHUNK not in [leaf.offset for leaf in contents[2].unverified()]  # held bytes were verified
+
+
+def test_a_leaf_that_one_holds_and_another_has_not_verified(
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = MemoryStore()
+    contents = several(store, LayeredStore([store, source]))
+    for data in ALL:
+        publish_file(source, data)
+    monkeypatch.setattr(store, "put_blocks", lambda _: (_ for _ in ()).throw(StoreUnavailable("The disk is full.")))
+    paths_of(contents[0])[0].unlink()
+    assert read_all(contents[:1]) == (ALL[:1], 1)
+    source.blocks.clear()
+    assert read_all(contents)[0] == ALL
+    assert read_all(contents) == (ALL, 0)
+
+
+def test_a_source_before_the_directory_keeps_what_it_gives(store: DirectoryStore) -> None:
+    source = MemoryStore()
+    contents = several(store, LayeredStore([source, store]))
+    for data in ALL:
+        publish_file(source, data)
+    change(paths_of(contents[1])[1])
+    read, again = read_all(contents)
+    assert read == ALL and again == 1
+    assert read_all(contents) == (ALL, 0)
+
+
+def test_a_file_that_changed_after_it_was_verified_is_verified_again(store: DirectoryStore) -> None:
+    contents = several(store)
+    read_all(contents)
+    path = paths_of(contents[3])[1]
+    whole = path.read_bytes()
+    path.unlink()
+    path.write_bytes(whole)  # the same bytes, of another file
+    assert read_all(contents) == (ALL, 0)
+    changed_at = None
+    with pytest.raises(BlockCorrupt):
+        for at, rows in read_together(contents, 0, WIDE, 65_536):  # and while it is read
+            assert rows[3].tobytes() == ALL[3][at : at + rows.shape[1]] and changed_at is None
+            if at > CHUNK:
+                changed_at = at
+                change(path)
+    assert changed_at is not None
+
+
+def test_a_leaf_that_changes_while_it_is_hashed_is_read_again_or_refused(store: DirectoryStore) -> None:
+    source = MemoryStore()
+    contents = several(store, LayeredStore([store, source]))
+    publish_file(source, ALL[3])
+    with pytest.raises(ReadAgain):
+        for at, _ in read_together(contents, 0, WIDE, 65_536):
+            if at == CHUNK:
+                with paths_of(contents[3])[1].open("r+b") as file:
+                    file.seek(CHUNK - 1)
+                    file.write(bytes([ALL[3][2 * CHUNK - 1] ^ 1]))
+    assert read_all(contents, CHUNK, 2 * CHUNK)[0] == [data[CHUNK : 2 * CHUNK] for data in ALL]
