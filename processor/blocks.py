@@ -100,9 +100,14 @@ def read_block(span: Span, members: Sequence[Member]) -> Block:
     return Block(span, rows, tuple(member.update.exponents[span.name] - span.grid for member in members))
 
 
-def read_rows(span: Span, tensors: Sequence[Tensor]) -> NDArray[np.signedinteger]:
-    """Read ``span`` of one tensor a member, all of one dtype, into the rows of one array."""
-    rows = np.empty((len(tensors), span.size), tensors[0].dtype)
+def read_rows(
+    span: Span, tensors: Sequence[Tensor], room: NDArray[np.signedinteger] | None = None
+) -> NDArray[np.signedinteger]:
+    """Read ``span`` of one tensor a member, all of one dtype, into the rows of one array: in ``room``, (members * coordinates,)
+    of their dtype, where it is given.
+    """
+    found = np.empty(len(tensors) * span.size, tensors[0].dtype) if room is None else room
+    rows = found.reshape(len(tensors), span.size)
     for row, tensor in zip(rows, tensors, strict=True):
         read_span_into(tensor, span.start, row)
     return rows

@@ -75,7 +75,9 @@ def read_parts(column: Column, tensors_of: Tensors, width: int) -> Iterator[tupl
     tensors = [each for each in map(_alike, whole) if each is not None]
     if len(tensors) < len(column):
         for span, each in zip(column, whole, strict=True):
-            yield from ((part, read_rows(part, each)) for part in span.cut(width))
+            room = np.empty(len(each) * min(width, span.size), each[0].dtype)  # one for all: never two blocks at a time
+            for part in span.cut(width):
+                yield part, read_rows(part, each, room[: len(each) * part.size])
         return
     size = tensors[0][0].dtype.itemsize
     begins = [each[0].start + span.start * size for span, each in zip(column, tensors, strict=True)]

@@ -43,7 +43,7 @@ def rescaling(members: Sequence[Member], spans: Sequence[Span], run: Run) -> Tab
         parts = read_parts(column, importances(members), width)
         return [(span.name, _sums(np.asarray(values, np.uint8))) for span, values in parts]
 
-    width = block_width(len(members), 1)
+    width = block_width(len(members), 4)
     totals: list[dict[str, int]] = [{} for _ in members]
     for found in run(until_whole(sums), columns(spans, importances(members))):
         for name, row in found:
