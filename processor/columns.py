@@ -82,12 +82,24 @@ def read_parts(column: Column, tensors_of: Tensors, width: int) -> Iterator[tupl
     size = tensors[0][0].dtype.itemsize
     begins = [each[0].start + span.start * size for span, each in zip(column, tensors, strict=True)]
     contents, stop = [tensor.content for tensor in tensors[0]], begins[-1] + column[-1].size * size
-    for at, rows in read_together(contents, begins[0], stop, max(_ALIGNED, width * size // _ALIGNED * _ALIGNED)):
-        for span, begin, each in zip(column, begins, tensors, strict=True):
-            low, high = max(at, begin), min(at + rows.shape[1], begin + span.size * size)
-            if low < high:
-                part = replace(span, start=span.start + (low - begin) // size, stop=span.start + (high - begin) // size)
-                yield part, _checked(each, rows[:, low - at : high - at])
+    reading = read_together(contents, begins[0], stop, max(_ALIGNED, width * size // _ALIGNED * _ALIGNED))
+    try:
+        for at, rows in reading:
+            for span, begin, each in zip(column, begins, tensors, strict=True):
+                low, high = max(at, begin), min(at + rows.shape[1], begin + span.size * size)
+                if low < high:
+                    first, last = span.start + (low - begin) // size, span.start + (high - begin) // size
+                    yield replace(span, start=first, stop=last), _checked(each, rows[:, low - at : high - at])
+    except ArtifactRefused:
+        for _ in reading:
+            pass  # to the end, where it shows whether these are the bytes of the update, or those of a damaged disk
+        raise
+
+
+def alike_tensors(column: Column, tensors_of: Tensors) -> list[list[Stored]] | None:
+    """Return the members' tensors for each span of ``column`` where they lie side by side in files of pieces, else None."""
+    tensors = [each for each in (_alike(tensors_of(span)) for span in column) if each is not None]
+    return tensors if len(tensors) == len(column) else None
 
 
 def until_whole(function: Callable[[Column], Result]) -> Callable[[Column], Result]:
