@@ -54,7 +54,7 @@ def agreements(base: Model, merged: Merged, members: Sequence[Member], run: Run 
     """
     trainable = trainable_specs(base.specs)
     finest = min(spec.grid for spec in trainable)
-    width = min(PIECE, block_width(len(members), 4))
+    width = min(PIECE, block_width(len(members), 8))  # rows are int64 where nothing is compiled
     pieces = spans(trainable, width)
     dots, squares, change = [0] * len(members), [0] * len(members), 0
     found = run(lambda span: _sums(span, base.mantissas, merged.mantissas, members), pieces)
