@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,20 @@ from numpy.typing import NDArray
 from protocol import canonical_json, tensors
 from protocol.cid import Cid, directory_cid
 from protocol.content import Content, Files, Held, materialise, open_stream, read_text
+from protocol.encoding import Encoding, Source
 from protocol.errors import NegativeStatistic, OutsideWindow, TooLarge, WrongFiles
 from protocol.fields import Field
-from protocol.grid import MANTISSA_LIMIT, check_exponent, check_finite, grid_exponent, snap, to_float32, unsnap
+from protocol.grid import (
+    MANTISSA_LIMIT,
+    all_inside,
+    check_exponent,
+    check_finite,
+    grid_exponent,
+    snap,
+    to_float32,
+    to_float32_into,
+    unsnap,
+)
 from protocol.mantissas import read_mantissas
 from protocol.runs import Run, serial
 from protocol.specs import (
@@ -116,7 +128,7 @@ def model_contents(model: Model) -> dict[str, Content]:
     _check_presence(model.importance is not None, model.anchor)
     if model.importance is not None:
         check_arrays(model.importance, trainable_specs(model.specs), IMPORTANCE, "uint32")
-        files[IMPORTANCE] = tensors.Encoding({name: _as_it_is(array) for name, array in model.importance.items()})
+        files[IMPORTANCE] = Encoding({name: _as_it_is(array) for name, array in model.importance.items()})
     return files
 
 
@@ -176,22 +188,25 @@ def weights_content(model: Model) -> Content:
     weights = {name: _as_it_is(array) for name, array in model.constants.items()}
     for spec in merged:
         mantissas = model.mantissas[spec.name]
-        if mantissas.max() >= MANTISSA_LIMIT or mantissas.min() <= -MANTISSA_LIMIT:
+        if not all_inside(mantissas):
             raise OutsideWindow(f"Tensor {spec.name} leaves its grid.", "|q| must stay below 2^24.", "Saturate it.")
         check_exponent(spec.grid, f"Tensor {spec.name}")
         weights[spec.name] = _as_float32(mantissas, spec.grid)
-    return tensors.Encoding(weights)
+    return Encoding(weights)
 
 
-def _as_it_is(array: tensors.Array) -> tensors.Source:
+def _as_it_is(array: tensors.Array) -> Source:
     tensors.check_bool("A constant", array)
-    flat = array.reshape(-1)
-    return tensors.Source(array.dtype.name, array.shape, lambda start, stop: flat[start:stop])
+    return Source(array.dtype.name, array.shape, partial(tensors.read_span_into, array.reshape(-1)))
 
 
-def _as_float32(mantissas: NDArray[np.int32], exponent: int) -> tensors.Source:
-    flat = mantissas.reshape(-1)
-    return tensors.Source("float32", mantissas.shape, lambda start, stop: to_float32(flat[start:stop], exponent))
+def _as_float32(mantissas: NDArray[np.int32], exponent: int) -> Source:
+    flat = np.ascontiguousarray(mantissas).reshape(-1)
+
+    def fill(start: int, out: tensors.Array) -> None:
+        to_float32_into(flat[start : start + out.size], exponent, out)
+
+    return Source("float32", mantissas.shape, fill)
 
 
 def weights_cid(model: Model) -> Cid:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 
 from protocol import canonical_json, tensors
 from protocol.content import Content, Files, Held, materialise, read_text
+from protocol.encoding import Encoding, Source
 from protocol.errors import OutsideWindow, WrongField, WrongFiles
 from protocol.fields import Field
 from protocol.merge_terms import ServerStep
@@ -59,7 +60,7 @@ def state_contents(step: str, round_: int, moments: Moments, specs: Iterable[Ten
         moment = {tensor: values[at] for tensor, values in moments.items()}
         _check(name, at, moment, trainable)
         sources = {tensor: _as_it_is(values) for tensor, values in moment.items()}
-        files[name] = tensors.Encoding(sources)
+        files[name] = Encoding(sources)
     return files
 
 
@@ -111,5 +112,5 @@ def _read_manifest(data: bytes) -> tuple[str, int]:
     return step, fields["round"].integer()
 
 
-def _as_it_is(values: tensors.Tensor) -> tensors.Source:
-    return tensors.Source("int64", values.shape, lambda start, stop: tensors.read_span(values, start, stop))
+def _as_it_is(values: tensors.Tensor) -> Source:
+    return Source("int64", values.shape, lambda start, out: tensors.read_span_into(values, start, out))

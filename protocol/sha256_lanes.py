@@ -85,6 +85,12 @@ def together(length: int) -> int:
     return min(kernels) if kernels and min(kernels) * length >= _LEAST_BYTES else 1
 
 
+def most_together(length: int) -> int:
+    """Return how many messages of ``length`` bytes may be handed over at once and all be hashed side by side; as `together`."""
+    kernels = _ENGINE.kernels(0)
+    return max(kernels) if together(length) > 1 else 1
+
+
 def prepare(size: int) -> None:
     """Say that ``size`` bytes are about to be hashed, so that the lanes are compiled now where that will pay."""
     _ENGINE.kernels(size)

@@ -9,8 +9,7 @@ Descending sizes keep every tensor aligned to its own dtype.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.content import Content, check_range
+from protocol.content import Content
 from protocol.runs import Run, serial
 from protocol.tensor_layout import (
     ALIGNMENT,
@@ -45,8 +44,6 @@ __all__ = [
     "PIECE",
     "SPAN",
     "Array",
-    "Encoding",
-    "Source",
     "Spec",
     "Stored",
     "Tensor",
@@ -54,6 +51,7 @@ __all__ = [
     "dumps",
     "empty_arrays",
     "header_bytes",
+    "in_data_order",
     "loads",
     "open_file",
     "open_tensors",
@@ -83,7 +81,7 @@ def dumps(tensors: Mapping[str, Array]) -> bytes:
     """
     layout = layout_of({name: (array.dtype.name, array.shape) for name, array in tensors.items()})
     parts: list[bytes | memoryview] = [layout.header]
-    for name, place in _in_order(layout):
+    for name, place in in_data_order(layout):
         array = np.ascontiguousarray(tensors[name], dtype=place.dtype)
         check_bool(name, array)
         parts.append(array.reshape(-1).view(np.uint8).data)
@@ -236,57 +234,6 @@ def open_file(file: bytes | Content) -> Mapping[str, Tensor]:
     return loads(file) if isinstance(file, bytes) else open_tensors(file)
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A tensor that is made span by span: ``read(start, stop)`` gives the coordinates of that span, 1-D, in C order."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    read: Callable[[int, int], Array]
-
-
-class Encoding:
-    """The one encoding of tensors as a `protocol.content.Content`: made when it is read, never held as a whole.
-
-    Raises:
-        WrongTensor, TooLarge: As `dumps`.
-    """
-
-    def __init__(self, tensors: Mapping[str, Source]) -> None:
-        layout = layout_of({name: (source.dtype, source.shape) for name, source in tensors.items()})
-        self._header, self.size = layout.header, layout.size
-        self._pieces = [(place, tensors[name]) for name, place in _in_order(layout)]
-        self._ends = [place.start for place, _ in self._pieces[1:]] + [layout.size] * bool(self._pieces)
-
-    def read(self, start: int, stop: int) -> memoryview:
-        """Return the bytes ``start`` to before ``stop``; raises ValueError where they leave the encoding."""
-        out = memoryview(bytearray(stop - start))
-        self.read_into(start, out)
-        return out
-
-    def read_into(self, start: int, out: memoryview) -> None:
-        """Fill ``out`` with the bytes from ``start`` on; raises as `read`."""
-        stop = start + len(out)
-        check_range(self.size, start, stop)
-        if start < len(self._header):
-            part = self._header[start:stop]
-            out[: len(part)] = part
-        first = bisect_right(self._ends, start)
-        for (place, source), end in zip(self._pieces[first:], self._ends[first:], strict=True):
-            if place.start >= stop:
-                break
-            low, high = max(place.start, start), min(end, stop)
-            out[low - start : high - start] = _bytes_of(source, place.dtype, low - place.start, high - place.start)
-
-
-def _bytes_of(source: Source, dtype: np.dtype[Any], start: int, stop: int) -> memoryview:
-    size = dtype.itemsize
-    first, last = start // size, -(-stop // size)
-    values = np.ascontiguousarray(source.read(first, last), dtype=dtype)
-    view: memoryview = values.view(np.uint8).data
-    return view[start - first * size : stop - first * size]
-
-
 def _beginning(content: Content) -> bytes:
     """Return the first bytes of a file, in which its whole header lies, unless the file ends before; raises TooLarge."""
     first = bytes(content.read(0, min(FIRST_READ, content.size)))
@@ -299,7 +246,7 @@ def _rounded(count: int, dtype: np.dtype[Any]) -> int:
     return -(-count * dtype.itemsize // ALIGNMENT) * ALIGNMENT // dtype.itemsize
 
 
-def _in_order(layout: Layout) -> list[tuple[str, Place]]:
+def in_data_order(layout: Layout) -> list[tuple[str, Place]]:
     """Return the tensors in the order of the data."""
     return sorted(layout.places.items(), key=lambda item: item[1].start)
 

@@ -18,8 +18,6 @@ from protocol.tensors import (
     FIRST_READ,
     MAX_HEADER_BYTES,
     Array,
-    Encoding,
-    Source,
     Stored,
     dumps,
     loads,
@@ -274,39 +272,3 @@ def test_spans_of_the_usual_width_leave_no_seam(size: int) -> None:
     stored = open_tensors(Held(dumps({"a": array})))["a"]
 
     assert np.array_equal(np.concatenate([part for _, part in spans_of(stored)]), array)
-
-
-# --- an encoding that is never held as a whole ---
-
-
-def sources(found: dict[str, Array]) -> dict[str, Source]:
-    """Each tensor as one that is made when asked for."""
-    return {
-        name: Source(array.dtype.name, array.shape, lambda start, stop, array=array: array.reshape(-1)[start:stop])  # type: ignore[misc]
-        for name, array in found.items()
-    }
-
-
-@pytest.mark.parametrize(("name", "dtype"), [("", "int8"), ("__metadata__", "int8"), ("a", "complex64")])
-def test_an_encoding_refuses_what_dumps_does(name: str, dtype: str) -> None:
-    with pytest.raises(WrongTensor):
-        Encoding({name: Source(dtype, (1,), lambda start, stop: np.zeros(stop - start, dtype))})
-
-
-@given(tensors, st.data())
-def test_an_encoding_gives_the_bytes_of_dumps_in_any_pieces(found: dict[str, Array], data: st.DataObject) -> None:
-    whole, encoding = dumps(found), Encoding(sources(found))
-    start = data.draw(st.integers(0, len(whole)))
-    stop = data.draw(st.integers(start, len(whole)))
-    out = bytearray(stop - start)
-    encoding.read_into(start, memoryview(out))
-
-    assert encoding.size == len(whole)
-    assert bytes(encoding.read(start, stop)) == bytes(out) == whole[start:stop]
-    assert bytes(encoding.read(0, len(whole))) == whole
-
-
-@pytest.mark.parametrize(("start", "stop"), [(-1, 3), (0, 1 << 20), (64, 1 << 20)])
-def test_an_encoding_refuses_what_leaves_it(start: int, stop: int) -> None:
-    with pytest.raises(ValueError, match="not within"):
-        Encoding(sources(TWO)).read(start, stop)
