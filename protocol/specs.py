@@ -122,15 +122,16 @@ def check_arrays(
     Raises:
         WrongTensor: One is missing, unknown, or has another shape or dtype.
     """
-    expected = {spec.name: (dtype or spec.dtype, spec.shape) for spec in specs}
+    of_all = None if dtype is None else np.dtype(dtype)
+    expected = {spec.name: (np.dtype(spec.dtype) if of_all is None else of_all, spec.shape) for spec in specs}
     for name in sorted(expected.keys() ^ arrays.keys()):
         state = "lacks" if name in expected else "has the unknown"
         raise _mismatch(f"{subject} {state} tensor {name[:100]!a}.", "It has exactly the tensors that its model names.")
     for name, (wanted, shape) in expected.items():
         array = arrays[name]
-        if array.dtype != np.dtype(wanted) or array.shape != shape:
+        if array.dtype != wanted or array.shape != shape:
             found = f"{array.dtype.name} {list(array.shape)}"
-            raise _mismatch(f"{subject}: tensor {name} is {found}.", f"It must be {wanted} {list(shape)}.")
+            raise _mismatch(f"{subject}: tensor {name} is {found}.", f"It must be {wanted.name} {list(shape)}.")
 
 
 def _mismatch(what: str, why: str) -> WrongTensor:

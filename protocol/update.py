@@ -33,6 +33,8 @@ MANIFEST, DELTA, IMPORTANCE = "update.json", "delta.safetensors", "importance.sa
 # dtype -> (largest e - E, largest |q|). Each product |q| * 2^(e - E) stays below 2^22, on which the merge's overflow
 # bound rests (protocol.bounds.check_bounds): 127 * 2^15 and 32767 * 2^7 are below 2^22, as is 2^22 - 1.
 WINDOW = {"int8": (15, 127), "int16": (7, 32767), "int32": (0, (1 << 22) - 1)}
+# dtype -> largest |q|, and whether the dtype holds larger ones than that: int8 and int16 do only below 0
+_LIMITS = {np.dtype(name): (limit, limit < np.iinfo(name).max) for name, (_, limit) in WINDOW.items()}
 
 LOOKED_AT = 1 << 17  # coordinates at once: what was just read is still in the nearer caches
 
@@ -163,7 +165,11 @@ def check_update(update: Update, *, base: Model, delta_type: str, importance: bo
     merged = merged_specs(base.specs)
     check_arrays(update.deltas, merged, DELTA, delta_type)
     for spec in merged:
-        _check_window(spec, update.exponents[spec.name], update.deltas[spec.name], mantissas)
+        _check_exponent(spec, update.exponents[spec.name], delta_type)
+        delta = update.deltas[spec.name]
+        if mantissas or not isinstance(delta, tensors.Stored):
+            for _, part in tensors.spans_of(delta, LOOKED_AT):
+                _require_within(spec.name, part)
     _check_importance(update.importance, base, importance)
     for spec in merged:
         if spec.non_negative:
@@ -215,23 +221,19 @@ def _importance_exponents(field: Field, importance: Mapping[str, tensors.Tensor]
     return _exponents(field, importance)
 
 
-def _check_window(spec: TensorSpec, exponent: int, delta: tensors.Tensor, mantissas: bool) -> None:
-    shift_limit, _ = WINDOW[delta.dtype.name]
+def _check_exponent(spec: TensorSpec, exponent: int, delta_type: str) -> None:
+    shift_limit, _ = WINDOW[delta_type]
     if not 0 <= exponent - spec.grid <= shift_limit:
         raise OutsideWindow(
             f"The change of {spec.name} has exponent {exponent}.",
-            f"On its grid of exponent {spec.grid}, {delta.dtype.name} takes {spec.grid} to {spec.grid + shift_limit}.",
+            f"On its grid of exponent {spec.grid}, {delta_type} takes {spec.grid} to {spec.grid + shift_limit}.",
             "Quantise it again.",
         )
-    if mantissas or not isinstance(delta, tensors.Stored):
-        for _, part in tensors.spans_of(delta, LOOKED_AT):
-            _require_within(spec.name, part)
 
 
 def _require_within(name: str, part: tensors.Array, subject: str = "") -> None:
-    limit = WINDOW[part.dtype.name][1]
-    # no int8 or int16 is above its limit
-    if int(part.min()) < -limit or (limit < np.iinfo(part.dtype).max and int(part.max()) > limit):
+    limit, can_be_above = _LIMITS[part.dtype]
+    if int(part.min()) < -limit or (can_be_above and int(part.max()) > limit):
         raise OutsideWindow(
             f"{subject}The change of {name} has a mantissa outside ±{limit}.",
             f"That is the window of {part.dtype.name}.",
