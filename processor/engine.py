@@ -17,6 +17,7 @@ from processor.rule import Measure, Measured, Plan
 from processor.rules import rule_of
 from processor.runs import Run, serial
 from processor.server_step import ServerMoments
+from processor.streams import streamed_sums
 from processor.weighted_mean import WeightedMean
 from protocol.model import Model
 from protocol.past import Moments
@@ -52,9 +53,18 @@ class Merge:
 
     def parts(self, column: Column) -> Iterator[tuple[Span, Part]]:
         """Yield the change in one span of ``column`` after another before the server's step; raises ReadAgain."""
+        means = [plan for plan in map(self._plan, column) if isinstance(plan, WeightedMean)]
+        if len(means) == len(column) and self.factors is None:
+            factors = [mean.factors(_shifts(span, self.members)) for span, mean in zip(column, means, strict=True)]
+            sums = streamed_sums(column, deltas(self.members), factors)
+            if sums is not None:
+                yield from ((span, mean.part(each)) for mean, (span, each) in zip(means, sums, strict=True))
+                return
         for block in reader(self.members, self.factors, self.tables)(column):
-            plan = self.plan if block.span.kind is TensorClass.TRAINABLE else self.statistics
-            yield block.span, plan.merge(block)
+            yield block.span, self._plan(block.span).merge(block)
+
+    def _plan(self, span: Span) -> Plan:
+        return self.plan if span.kind is TensorClass.TRAINABLE else self.statistics
 
 
 @dataclass(frozen=True)
@@ -184,6 +194,10 @@ def reader(members: Sequence[Member], factors: tuple[int, ...] | None = None, ta
         return Block(block.span, block.rows, block.shifts, rescaled_rows(block.span, members, tables))
 
     return lambda column: map(prepared, read_column(column, members, block_width(len(members), _WIDEST)))
+
+
+def _shifts(span: Span, members: Sequence[Member]) -> list[int]:
+    return [member.update.exponents[span.name] - span.grid for member in members]
 
 
 def _measure(measure: Measure, members: Sequence[Member], base: Model, read: Reader, run: Run) -> Measured:

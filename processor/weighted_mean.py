@@ -8,7 +8,11 @@ as one integer numerator a coordinate and one denominator, so it depends on the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from processor.blocks import Block
 from processor.kernels import weighted_sum
@@ -40,5 +44,12 @@ class WeightedMean:
 
     def merge(self, block: Block) -> Part:
         """Return the mean change in ``block``: int64 numerators below 2^63, and the total weight."""
-        factors = [weight << shift for weight, shift in zip(self.weights, block.shifts, strict=True)]
-        return Part(weighted_sum(block.rows, factors), sum(self.weights))
+        return self.part(weighted_sum(block.rows, self.factors(block.shifts)))
+
+    def factors(self, shifts: Sequence[int]) -> list[int]:
+        """Return what each member's row, whose change is rows[k] * 2^shifts[k], counts times."""
+        return [weight << shift for weight, shift in zip(self.weights, shifts, strict=True)]
+
+    def part(self, sums: NDArray[np.int64]) -> Part:
+        """Return the mean whose numerators are ``sums``."""
+        return Part(sums, sum(self.weights))
