@@ -164,7 +164,7 @@ class MergeSession:
 
     def _finish(self, model: Model, wanted: bool) -> Digest:
         files = model_contents(model)
-        return publish(self._store, files) if wanted else directory_digest(files)
+        return publish(self._store, files) if wanted else directory_digest(files, Threads(self._threads))
 
 
 def _plain_task(first: Named, count: int) -> Task:
