@@ -23,6 +23,7 @@ from protocol.model import Model
 from protocol.past import Moments
 from protocol.specs import TensorClass, trainable_specs
 from protocol.task import Task
+from protocol.tensors import empty_arrays
 from protocol.types import Address, Hash
 
 Reader = Callable[[Column], Iterator[Block]]
@@ -136,7 +137,7 @@ def apply_merge(
         shares_memory: Whether ``run`` works in this process's memory alone, so that it may write the result there.
     """
     state = ServerMoments(merge.task.server, base.specs, moments)
-    mantissas = _room_for(base.mantissas)
+    mantissas = empty_arrays({name: before.shape for name, before in base.mantissas.items()}, np.dtype(np.int32))
     shared = mantissas if shares_memory else None  # what other machines work with is shipped to them
     saturated, digests = 0, {name: list[bytes]() for name in mantissas}
 
@@ -164,14 +165,6 @@ def apply_merge(
     clients = (member.accepted.client for member in merge.members)
     weights = dict(zip(clients, merge.plan.weights, strict=True))
     return Merged(mantissas, saturated, weights, merge_digest(digests) if witness else None, state.after)
-
-
-def _room_for(before: Mapping[str, NDArray[np.int32]]) -> dict[str, NDArray[np.int32]]:
-    """Return room for a tensor in place of each: of one allocation, for which the system finds large pages."""
-    room, rooms = np.empty(sum(array.size for array in before.values()), np.int32), {}
-    for name, array in before.items():
-        rooms[name], room = room[: array.size].reshape(array.shape), room[array.size :]
-    return rooms
 
 
 def _written(found: list[_Moved], mantissas: Mapping[str, NDArray[np.int32]]) -> list[_Moved]:

@@ -24,7 +24,9 @@ from protocol.fixed_point import add_saturating, floor_mul
 from protocol.model import Model
 from protocol.specs import trainable_specs
 from protocol.task import Consolidation
+from protocol.tensors import Array, empty_arrays
 
+_Renewed = tuple[Span, NDArray[np.uint32]]
 LARGEST_DIVISOR = 1 << 18  # by which compiled code divides
 
 
@@ -34,7 +36,7 @@ def updates_needed(rule: Consolidation) -> int:
 
 
 def consolidate(
-    rule: Consolidation, base: Model, members: Sequence[Member], run: Run = serial
+    rule: Consolidation, base: Model, members: Sequence[Member], run: Run = serial, shares_memory: bool = False
 ) -> dict[str, NDArray[np.uint32]] | None:
     """Return the new importance, min(floor(gamma F) + combination, 2^32 - 1), or None where updates are too few.
 
@@ -44,6 +46,7 @@ def consolidate(
         rule: The task's consolidation; its ``decay`` is gamma.
         base: The round's base; its importance is F, zero before the first consolidation.
         members: The merged updates; each has importance that is not zero everywhere.
+        shares_memory: Whether ``run`` works in this process's memory alone, so that it may write the result there.
 
     Returns:
         uint32 with 16 fraction bits by trainable tensor, in the base's order and shapes.
@@ -59,17 +62,26 @@ def consolidate(
     own = {spec.name: stacked(tables, spec.name) for spec in trainable}
     factors = {name: scales(table) for name, table in own.items()}
 
-    def work(column: Column) -> list[tuple[Span, NDArray[np.uint32]]]:
-        return [
+    result = empty_arrays({spec.name: spec.shape for spec in trainable}, np.dtype(np.uint32))
+    shared = result if shares_memory else None  # what other machines work with is shipped to them
+
+    def work(column: Column) -> list[_Renewed]:
+        found = [
             (span, renewed(np.asarray(values, np.uint8), own[span.name], factors[span.name], _before(base, span), rule))
             for span, values in read_parts(column, importances(members), block_width(len(members), 4))
         ]
+        return found if shared is None else _written(found, shared)
 
-    result = {spec.name: np.empty(spec.shape, dtype=np.uint32) for spec in trainable}
     for found in run(until_whole(work), columns(whole, importances(members))):
-        for span, importance in found:
-            result[span.name].reshape(-1)[span.start : span.stop] = importance
+        _written(found, result)
     return result
+
+
+def _written(found: list[_Renewed], importance: dict[str, Array]) -> list[_Renewed]:
+    """Write what came of spans to their place, and return nothing more of it."""
+    for span, values in found:
+        importance[span.name].reshape(-1)[span.start : span.stop] = values
+    return []
 
 
 def renewed(

@@ -21,6 +21,7 @@ from protocol.model import WEIGHTS, Model, decode_model, model_contents
 from protocol.task import MAX_TASK_BYTES, DeltaType, Limits, Task, decode_task, encode_task, load_task_toml
 from protocol.types import Address, Digest
 from protocol.unixfs import directory_digest, list_directory
+from protocol.update import WINDOW
 from rondo.merging import Named, check_updates, decode_updates, members_of, merge_model
 
 LIMIT = 16 * 1024**3  # bytes of an artifact where no task says less
@@ -169,7 +170,8 @@ class MergeSession:
 
 def _plain_task(first: Named, count: int) -> Task:
     """Return the task of a merge that names none: FedAvg by examples, for deltas of the type that the first update has."""
-    (dtype, *_) = {tensor.dtype.name for tensor in first.update.deltas.values()}
+    types = {tensor.dtype.name for tensor in first.update.deltas.values()} & WINDOW.keys()
+    dtype = min(types, default="int16")  # one that has none, or several, is refused when it is checked
     cap = MAX_EXAMPLES_CAP // count
     rule = MergeRule(examples_cap=cap)
     return Task("merge", merge=rule, delta_type=cast("DeltaType", dtype), limits=Limits(LIMIT, LIMIT))

@@ -158,14 +158,14 @@ def merge_model(
     merged = apply_merge(plan, base, None, run, witness=False, shares_memory=shares_memory)
     model = replace(base, round=index, parents=(base_digest,), mantissas=merged.mantissas)
     if anchor is not None:
-        importance = ewc.consolidate(task.consolidation, base, members, run)
+        importance = ewc.consolidate(task.consolidation, base, members, run, shares_memory)
         model = replace(model, importance=importance, anchor=anchor)
     return model, merged
 
 
 def _pieces_of(update: Update) -> tuple[Digest, ...] | None:
     """Return the digests of the pieces of the file of deltas; None where it lies in none."""
-    first = next(iter(update.deltas.values()))
+    first = next(iter(update.deltas.values()), None)
     return first.content.digests if isinstance(first, Stored) and isinstance(first.content, Pieced) else None
 
 
