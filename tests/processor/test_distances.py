@@ -150,6 +150,50 @@ def test_pairs_in_registers_of_many_pieces(path: str) -> None:
     assert (products(rows) == wide @ wide.T).all(), path
 
 
+def in_pairs() -> None:
+    if not compiled_products.is_usable():
+        pytest.skip("this processor multiplies no 512 bits of pairs")
+
+
+@pytest.mark.parametrize("value", [4094, 4095, 4096, 5792, 5793, 8191, 8192, 11585, 11586, 32_767, -32_768])
+def test_products_at_the_edges_of_32_bits_are_whole(value: int) -> None:
+    """Every lane of every pair of rows as large as it gets, with pieces of small values before and after."""
+    in_pairs()
+    rows = np.ones((6, 3 * 2048 + 77), np.int16)
+    rows[:, 2048:4096] = value
+    rows[1::2, 2048:4096] = -max(value, -32_767)
+    rows[2, 2048:4096:2] = 0
+    wide = rows.astype(np.int64)
+
+    assert (compiled_products.products(rows) == wide @ wide.T).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 10), st.integers(1, 5000), st.floats(1, 15), st.integers(0, 2**32))
+def test_products_of_all_sizes_of_values_are_whole(members: int, size: int, bits: float, seed: int) -> None:
+    in_pairs()
+    random = np.random.default_rng(seed)
+    spread = 2**bits * random.choice([1 / 64, 1, 1], (members, (size + 999) // 1000)).repeat(1000, axis=1)[:, :size]
+    rows = np.clip(np.rint(random.normal(0, 1, (members, size)) * spread), -32_768, 32_767).astype(np.int16)
+    wide = rows.astype(np.int64)
+
+    assert (compiled_products.products(rows) == wide @ wide.T).all()
+
+
+@pytest.mark.parametrize(
+    ("steps", "value", "whole"),
+    [(64, 4000, 64), (64, 4095, 64), (64, 4096, 32), (64, 8191, 16), (64, 8192, 0), (1, 32_767, 1), (1, -32_768, 0)],
+)
+def test_lanes_take_as_many_pairs_as_fit_and_no_more(steps: int, value: int, whole: int) -> None:
+    in_pairs()
+    values = np.zeros((3, 32 * steps), np.int16)
+    assert compiled_products._steps_at_once(values, steps) == steps
+
+    values[1, 6::32], values[1, 7::32] = value, value  # one lane of one row
+
+    assert compiled_products._steps_at_once(values, steps) == whole
+
+
 @pytest.mark.parametrize("setting", ["CPU_NAME", "CPU_FEATURES"])
 def test_no_instruction_is_taken_for_granted(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, setting, "generic")
