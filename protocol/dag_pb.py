@@ -30,6 +30,8 @@ MAX_LINKS = 1024  # of a node; the profile's width
 MAX_DIRECTORY_BYTES = 256 * 1024  # a directory whose node would be larger is hashed (HAMT) in the profile
 MAX_DIRECTORY_LINKS = MAX_DIRECTORY_BYTES // 45  # as many as names of one byte leave room for
 _SYMLINK = 4  # UnixFS type
+_LINK_HEAD = bytes((1 << 3 | _BYTES, 36))  # a CID's 36 bytes follow
+_NAME_AT = 2 + 36 + 1  # where a link says how long its name is
 _REMEMBERED = 128  # nodes: whoever opens an artifact needs each of them several times
 _ANY_CID = Cid(RAW, Digest(bytes(32)))  # all are of one length
 _DO = "Import the content again with the profile unixfs-v1-2025."
@@ -125,12 +127,22 @@ def may_link(block: bytes) -> bool:
 
 
 def _encode_link(link: PbLink) -> bytes:
-    return _string(1, link.cid.to_bytes()) + _string(2, link.name.encode("utf-8")) + _number(3, link.total_size)
+    name = link.name.encode("utf-8")
+    return b"".join(
+        (
+            _LINK_HEAD,
+            link.cid.to_bytes(),
+            b"\x12",
+            encode_varint(len(name)),
+            name,
+            b"\x18",
+            encode_varint(link.total_size),
+        )
+    )
 
 
 def _decode_link(data: bytes) -> PbLink:
-    values = dict(_fields(data, 3))
-    target, name, total_size = values.get(1), values.get(2), values.get(3)
+    target, name, total_size = _canonical_fields(data) or _any_fields(data)
     if not (isinstance(target, bytes) and isinstance(name, bytes) and isinstance(total_size, int)):
         raise NotCanonical("A dag-pb link lacks its hash, name or size.", "All three are always written.", _DO)
     try:
@@ -139,6 +151,23 @@ def _decode_link(data: bytes) -> PbLink:
         raise NotCanonical("A dag-pb link names a foreign CID.", str(error)) from error
     except UnicodeDecodeError as error:
         raise NotCanonical("The name of a dag-pb link is not UTF-8.", "Names are text.", _DO) from error
+
+
+def _canonical_fields(data: bytes) -> tuple[bytes, bytes, int] | None:
+    """Return hash, name and size of a link as `_encode_link` writes it, in a fraction of the time; None of any other."""
+    at = _NAME_AT
+    if len(data) <= at + 1 or data[:2] != _LINK_HEAD or data[at - 1] != 0x12 or data[at] > 0x7F:
+        return None
+    end = at + 1 + data[at]
+    if len(data) <= end or data[end] != 0x18:
+        return None
+    total_size, after = _read_varint(data, end + 1)
+    return (data[2 : at - 1], data[at + 1 : end], total_size) if after == len(data) else None
+
+
+def _any_fields(data: bytes) -> tuple[int | bytes | None, int | bytes | None, int | bytes | None]:
+    values = dict(_fields(data, 3))
+    return values.get(1), values.get(2), values.get(3)
 
 
 def _decode_unixfs(data: bytes) -> tuple[Kind, tuple[int, ...]]:
