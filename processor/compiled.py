@@ -75,17 +75,21 @@ def weighted_sum(
 
 @_compile
 def move(
-    before: NDArray[np.int32], numerators: NDArray[np.int64], inverse: float, snap: float, limit: int
-) -> tuple[NDArray[np.int32], np.int64, np.int64]:
-    """Return min(max(before + round_half_even(numerators / denominator), -limit), limit), int32; how many were outside; and
-    the bits of all numerators together, by which the caller sees whether they were within the bounds that it proves.
+    before: NDArray[np.int32],
+    numerators: NDArray[np.int64],
+    inverse: float,
+    snap: float,
+    limit: int,
+    after: NDArray[np.int32],
+) -> tuple[np.int64, np.int64]:
+    """Set ``after`` to min(max(before + round_half_even(numerators / denominator), -limit), limit). Return how many were
+    outside, and the bits of all numerators together, by which the caller sees whether they were within the bounds that it proves.
 
     Args:
         before: int32 of shape (coordinates,), below 2^30 in magnitude. numerators: int64 of the same shape.
         inverse, snap: As of `processor.kernels.inverse_of`, where the bounds are proved.
         limit: Below 2^30.
     """
-    after = np.empty(before.size, np.int32)
     outside, bits = np.int64(0), np.int64(0)
     top, bottom = np.float64(limit), -np.float64(limit)
     for i in range(before.size):
@@ -99,7 +103,7 @@ def move(
         clipped = bottom if clipped < bottom else clipped
         outside += np.int64(clipped != value)
         after[i] = np.int32(clipped)
-    return after, outside, bits
+    return outside, bits
 
 
 @_compile

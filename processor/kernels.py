@@ -58,7 +58,11 @@ def weighted_sum(rows: NDArray[np.signedinteger], factors: Sequence[int]) -> NDA
 
 
 def move(
-    before: NDArray[np.int32], numerators: NDArray[np.int64], denominator: int | NDArray[np.int64], limit: int
+    before: NDArray[np.int32],
+    numerators: NDArray[np.int64],
+    denominator: int | NDArray[np.int64],
+    limit: int,
+    out: NDArray[np.int32] | None = None,
 ) -> tuple[NDArray[np.int32], int]:
     """Return before + round_half_even(numerators / denominator), clipped to ±limit, and how many had to be clipped.
 
@@ -67,18 +71,20 @@ def move(
         numerators: int64 of the same shape, any values.
         denominator: Positive, below 2^63; one, or an int64 array of the same shape.
         limit: Below 2^30.
+        out: Where to put the result, int32 of the same shape, not overlapping; else it is a new array.
     """
+    after = np.empty(before.shape, np.int32) if out is None else out
     if isinstance(denominator, int) and 0 < denominator <= _EXACT_FLOAT and before.size >= COMPILED_FROM >> 3:
         fast = compiled()
         if fast is not None:
             inverse, snap, most = inverse_of(denominator)
-            after, outside, bits = fast.move(before, numerators, inverse, snap, limit)
+            outside, bits = fast.move(before, numerators, inverse, snap, limit, after)
             if bits < most:  # nothing beyond: the bits are those of |n|, or of |n| - 1
                 return after, int(outside)
     # Clipping the change first keeps the sum far inside int64 and cannot change a clipped result.
     change = saturate(round_half_even_div(numerators, denominator), 2 * limit + 1)[0]
-    clipped, outside = saturate(before + change, limit)
-    return clipped.astype(np.int32), outside
+    after[...], outside = saturate(before + change, limit)
+    return after, outside
 
 
 def inverse_of(denominator: int) -> tuple[float, float, int]:

@@ -62,12 +62,13 @@ def merge_digest(digests: Mapping[str, Iterable[bytes]] | None) -> Hash:
     return Hash(hasher.digest())
 
 
-def moved(before: NDArray[np.int32], part: Part) -> tuple[NDArray[np.int32], int]:
+def moved(before: NDArray[np.int32], part: Part, out: NDArray[np.int32] | None = None) -> tuple[NDArray[np.int32], int]:
     """Return ``before`` after the change, and how many coordinates had to be saturated.
 
     q' = q + round_half_even(numerator / denominator), clipped to |q'| < 2^24: one rounding a coordinate.
 
     Args:
         before: int32 mantissas of the span, |q| < 2^24.
+        out: Where to put the new ones, not overlapping; else they are a new array.
     """
-    return move(before, part.numerators, part.denominator, MANTISSA_LIMIT - 1)
+    return move(before, part.numerators, part.denominator, MANTISSA_LIMIT - 1, out)

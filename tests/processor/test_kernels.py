@@ -100,9 +100,12 @@ def test_move_rounds_once_half_to_even_and_counts_what_leaves_the_range(case: tu
     outside = sum(value != short for value, short in zip(exact, clipped, strict=True))
 
     for way in each_way():
-        after, count = kernels.move(before, np.array(numerators, np.int64), denominator, LIMIT)
+        room = np.empty(len(numerators), np.int32)
+        for out in (None, room):
+            after, count = kernels.move(before, np.array(numerators, np.int64), denominator, LIMIT, out)
 
-        assert (after.tolist(), count) == (clipped, outside), way
+            assert (after.tolist(), count) == (clipped, outside), way
+        assert after is room
 
 
 @pytest.mark.parametrize("denominator", [3, 98, 48, 49 << 21, (1 << 26) - 2, 10**14 - 2])
