@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from processor.blocks import Span
 from processor.columns import Column, Tensors, alike_tensors
-from processor.kernels import compiled
+from processor.kernels import COMPILED_FROM, compiled
 from protocol.content import Sink, read_together
 from protocol.tensors import Stored
 from protocol.update import WINDOW
@@ -32,14 +32,15 @@ def streamed_sums(column: Column, tensors_of: Tensors, factors: Sequence[Sequenc
         factors: For each span one a member, such that no sum can leave int64 (processor.weighted_mean).
 
     Returns:
-        None where there is no compiled code, the files do not lie in pieces, or a value is outside its dtype's window:
+        None where there is little to sum or no compiled code, the files do not lie in pieces, or a value is outside its dtype's window:
         who reads the blocks finds out.
 
     Raises:
         As `processor.columns.read_parts`, but OutsideWindow.
     """
     tensors = alike_tensors(column, tensors_of)
-    module = None if tensors is None else compiled("compiled_streams")
+    is_large = tensors is not None and sum(span.size for span in column) * len(tensors[0]) >= COMPILED_FROM
+    module = compiled("compiled_streams") if is_large else None
     function = None if tensors is None or module is None else module.sink(tensors[0][0].dtype.name)
     if tensors is None or module is None or function is None:
         return None
