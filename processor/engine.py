@@ -50,19 +50,30 @@ class Merge:
 
     def part(self, span: Span) -> Part:
         """Return the change in ``span`` before the server's step."""
-        return join([part for _, part in self.parts((span,))])
+        return join([part for _, part in self._read((span,))])
 
     def parts(self, column: Column) -> Iterator[tuple[Span, Part]]:
-        """Yield the change in one span of ``column`` after another before the server's step; raises ReadAgain."""
-        means = [plan for plan in map(self._plan, column) if isinstance(plan, WeightedMean)]
-        if len(means) == len(column) and self.factors is None:
-            factors = [mean.factors(_shifts(span, self.members)) for span, mean in zip(column, means, strict=True)]
-            sums = streamed_sums(column, deltas(self.members), factors)
-            if sums is not None:
-                yield from ((span, mean.part(each)) for mean, (span, each) in zip(means, sums, strict=True))
-                return
+        """Yield the change in one span of ``column`` after another before the server's step, each valid until the next one.
+
+        Raises:
+            ReadAgain: Nothing of it may be used (`processor.columns.until_whole`).
+        """
+        return self._streamed(column) or self._read(column)
+
+    def _read(self, column: Column) -> Iterator[tuple[Span, Part]]:
         for block in reader(self.members, self.factors, self.tables)(column):
             yield block.span, self._plan(block.span).merge(block)
+
+    def _streamed(self, column: Column) -> Iterator[tuple[Span, Part]] | None:
+        """Return the parts that are weighted sums of the updates as they are, where these can be made while reading."""
+        means = [plan for plan in map(self._plan, column) if isinstance(plan, WeightedMean)]
+        if len(means) < len(column) or self.factors is not None:
+            return None
+        factors = [mean.factors(_shifts(span, self.members)) for span, mean in zip(column, means, strict=True)]
+        sums = streamed_sums(column, deltas(self.members), factors)
+        return (
+            None if sums is None else ((span, mean.part(each)) for mean, (span, each) in zip(means, sums, strict=True))
+        )
 
     def _plan(self, span: Span) -> Plan:
         return self.plan if span.kind is TensorClass.TRAINABLE else self.statistics

@@ -32,8 +32,8 @@ def streamed_sums(column: Column, tensors_of: Tensors, factors: Sequence[Sequenc
         factors: For each span one a member, such that no sum can leave int64 (processor.weighted_mean).
 
     Returns:
-        None where there is little to sum or no compiled code, the files do not lie in pieces, or a value is outside its dtype's window:
-        who reads the blocks finds out.
+        None where there is little to sum or no compiled code, the files do not lie in pieces, or a value is outside its
+        dtype's window: who reads the blocks finds out.
 
     Raises:
         As `processor.columns.read_parts`, but OutsideWindow.
