@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.grid import check_exponent, unsnap, unsnap_in_place
+from protocol.grid import all_inside, check_exponent, unsnap, unsnap_in_place
 from protocol.runs import Run, serial
 from protocol.specs import TensorSpec
 from protocol.tensors import SPAN, Tensor, empty_arrays, pieces_of, read_span, read_span_into
@@ -44,6 +44,18 @@ def read_mantissas(
     for array in mantissas.values():
         array.flags.writeable = False
     return mantissas
+
+
+def outside(mantissas: Mapping[str, NDArray[np.int32]], run: Run = serial) -> set[str]:
+    """Return the names of those tensors of which a mantissa is 2^24 or more; ``run`` looks at pieces, in this process."""
+    flat = {name: array.reshape(-1) for name, array in mantissas.items()}
+
+    def is_inside(piece: _Piece) -> bool:
+        name, start, stop = piece
+        return all_inside(flat[name][start:stop])
+
+    pieces = pieces_of(flat)
+    return {name for (name, _, _), fine in zip(pieces, run(is_inside, pieces), strict=True) if not fine}
 
 
 def _unsnap_into(out: NDArray[np.int32], tensor: Tensor, start: int, exponent: int, subject: str) -> None:

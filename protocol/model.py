@@ -21,7 +21,6 @@ from protocol.errors import NegativeStatistic, OutsideWindow, TooLarge, WrongFil
 from protocol.fields import Field
 from protocol.grid import (
     MANTISSA_LIMIT,
-    all_inside,
     check_exponent,
     check_finite,
     grid_exponent,
@@ -30,7 +29,7 @@ from protocol.grid import (
     to_float32_into,
     unsnap,
 )
-from protocol.mantissas import read_mantissas
+from protocol.mantissas import outside, read_mantissas
 from protocol.runs import Run, serial
 from protocol.specs import (
     TensorClass,
@@ -114,13 +113,16 @@ def encode_model(model: Model) -> dict[str, bytes]:
     return materialise(model_contents(model))
 
 
-def model_contents(model: Model) -> dict[str, Content]:
+def model_contents(model: Model, run: Run = serial) -> dict[str, Content]:
     """Return the files of ``model`` as contents that are encoded when they are read: nothing is held twice.
+
+    Args:
+        run: Who looks at the mantissas, in this process.
 
     Raises:
         ArtifactRefused: As `encode_model`.
     """
-    weights, manifest = weights_content(model), canonical_json.dumps(_manifest(model))
+    weights, manifest = weights_content(model, run), canonical_json.dumps(_manifest(model))
     _read_manifest(manifest)  # refuses what nobody could read
     files: dict[str, Content] = {ARCHITECTURE: Held(model.architecture), WEIGHTS: weights, MANIFEST: Held(manifest)}
     _check_architecture(model.architecture)
@@ -158,13 +160,7 @@ def decode_model(files: Mapping[str, bytes] | Files, run: Run = serial) -> Model
         check_arrays(opened, trainable_specs(model.specs), IMPORTANCE, "uint32")
         importance = tensors.whole_each(opened, np.dtype("<u4"), run)
     constants = {name: tensors.whole(tensor) for name, tensor in weights.items() if name not in mantissas}
-    return replace(
-        model,
-        architecture=architecture,
-        mantissas=mantissas,
-        constants=constants,
-        importance=importance,
-    )
+    return replace(model, architecture=architecture, mantissas=mantissas, constants=constants, importance=importance)
 
 
 def weights_bytes(model: Model) -> bytes:
@@ -173,7 +169,7 @@ def weights_bytes(model: Model) -> bytes:
     return bytes(content.read(0, content.size))
 
 
-def weights_content(model: Model) -> Content:
+def weights_content(model: Model, run: Run = serial) -> Content:
     """Return the ``weights.safetensors`` of ``model``, encoded when it is read.
 
     Raises:
@@ -186,12 +182,12 @@ def weights_content(model: Model) -> Content:
     check_arrays(model.constants, constants, "The constants")
     _check_constants(model.constants)
     weights = {name: _as_it_is(array) for name, array in model.constants.items()}
+    too_large = outside(model.mantissas, run)
     for spec in merged:
-        mantissas = model.mantissas[spec.name]
-        if not all_inside(mantissas):
+        if spec.name in too_large:
             raise OutsideWindow(f"Tensor {spec.name} leaves its grid.", "|q| must stay below 2^24.", "Saturate it.")
         check_exponent(spec.grid, f"Tensor {spec.name}")
-        weights[spec.name] = _as_float32(mantissas, spec.grid)
+        weights[spec.name] = _as_float32(model.mantissas[spec.name], spec.grid)
     return Encoding(weights)
 
 

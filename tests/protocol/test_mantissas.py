@@ -14,8 +14,8 @@ from protocol import compiled_grid, grid
 from protocol.content import Held, held
 from protocol.errors import ArtifactRefused, BlockMissing, NotCanonical, NotFinite, OutsideWindow
 from protocol.grid import to_float32, unsnap
-from protocol.mantissas import read_mantissas
-from protocol.model import Model, decode_model, encode_model
+from protocol.mantissas import outside, read_mantissas
+from protocol.model import Model, decode_model, encode_model, model_contents
 from protocol.runs import Run, serial
 from protocol.specs import TensorClass, TensorSpec
 from protocol.tensors import PIECE, SPAN, dumps, empty_arrays, loads, open_tensors, spans_of, whole_each
@@ -153,3 +153,17 @@ def test_whole_tensors_are_views_where_they_are_in_memory() -> None:
     for run in RUNS:
         found = whole_each(open_tensors(Held(data)), np.dtype("<u4"), run)
         assert all(np.array_equal(found[name], array) for name, array in loaded.items())
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("value", [1 << 24, -(1 << 24)])
+def test_a_mantissa_outside_is_found_wherever_it_stands(run: Run, place: int, value: int) -> None:
+    found = mantissas()
+    assert outside(found, run) == set()
+    found[NAMES[0]][place] = value
+    assert outside(found, run) == {NAMES[0]}
+    found[NAMES[2]][...] = value
+    assert outside(found, run) == {NAMES[0], NAMES[2]}
+    with pytest.raises(OutsideWindow, match="kernel leaves its grid"):
+        model_contents(Model(b"{}", 0, (), SPECS, found), run)
