@@ -19,7 +19,7 @@ from processor.kernels import COMPILED_FROM, compiled
 
 BOTH, SMALLER, LARGER = 0, 1, 2  # what of a comparator is read later: both wires, only the first, only the second
 MOST_WIRES = {True: 1 << 11, False: 1 << 8}  # compiled or not: with more rows, numpy's sorting and selecting cost less
-COMPILED_BYTES = 1 << 18  # of wires that compiled code works on at a time: in the second cache
+COMPILED_BYTES = 1 << 17  # of wires that compiled code works on at a time: in the second cache
 NUMPY_BYTES = 1 << 20  # that numpy works on at a time: in a cache, and each of its calls has enough to do
 NARROWEST = 64  # coordinates that numpy works on at a time at least, however many rows
 
