@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -29,7 +30,8 @@ class LeafRows:
     """Files of ``size`` bytes each, open at once; a context.
 
     Args:
-        paths: Of any number of files, which may be gone or have another size: `stats` has None for those.
+        paths: Of any number of files, which may be gone or have another size: `stats` has None for those. Where the system
+            does not let so many be open at once, none is: it has None for all, and whoever has to reads them one by one.
 
     Raises:
         OSError: One of them cannot be read.
@@ -40,9 +42,11 @@ class LeafRows:
         self._stack = contextlib.ExitStack()
         try:
             self._files = [self._open(path) for path in paths]
-        except BaseException:
+        except OSError as error:
             self._stack.close()
-            raise
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            self._files = [_ABSENT] * len(paths)
         self.stats = [self.stat(number) for number in range(len(paths))]
 
     def __enter__(self) -> LeafRows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import hashlib
 import os
@@ -17,8 +18,9 @@ import pytest
 from network import leaf_rows
 from network.hashed_files import Hashed
 from network.leaf_rows import LeafRows
+from protocol import content as contents
 from protocol import sha256_lanes
-from protocol.content import Rows
+from protocol.content import Rows, Sink
 from protocol.sha256_lanes import MOST_LANES, description
 from protocol.unixfs import CHUNK
 
@@ -142,6 +144,50 @@ def test_any_range_is_what_slicing_gives(start: int, stop: int, tmp_path: Path) 
                 found.append(rows.copy())
             assert offsets == list(range(start, stop, width))
             assert joined(found) == ([held[start:stop] for held in data] if start < stop else [])
+
+
+@pytest.mark.usefixtures("engine", "few_bytes_in_lanes")
+@pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 100_001, CHUNK])
+@pytest.mark.parametrize("count", [1, 3, 16, 19])
+def test_a_sink_takes_every_byte_once_before_it_is_yielded(count: int, size: int, tmp_path: Path) -> None:
+    paths, data = written(tmp_path, count, size)
+    for width in (64, 32_768, CHUNK):
+        if size > 1000 * width:
+            continue
+        pouring = Pouring(count, 777 + size)
+        with LeafRows(paths, size) as files:
+            reading = files.hashed_pieces(width, pouring.sink, 777)
+            with pytest.raises(StopIteration) as end:
+                while True:
+                    at, rows = next(reading)
+                    assert pouring.bytes_between(at, at + rows.shape[1]) == [row.tobytes() for row in rows]
+        assert only_digests(end.value.value) == digests_of(data)
+        assert pouring.bytes_between(777, 777 + size) == data
+        assert (pouring.times[:, 777:] == 1).all() and not pouring.times[:, :777].any()
+
+
+class Pouring:
+    """A sink that keeps what it is given.
+
+    Attributes:
+        times: How often each byte came.
+    """
+
+    def __init__(self, count: int, size: int) -> None:
+        self.held, self.times = np.zeros((count, size), np.uint8), np.zeros((count, size), np.uint8)
+        self._call = contents._SINK(self._take)  # which has to stay alive
+        self.sink = Sink(ctypes.cast(self._call, ctypes.c_void_p).value or 0, 4711)
+
+    def bytes_between(self, start: int, stop: int) -> list[bytes]:
+        """What came of each row."""
+        return [row[start:stop].tobytes() for row in self.held]
+
+    def _take(self, context: int, rows: int, stride: int, first: int, count: int, at: int, size: int) -> None:
+        assert context == 4711
+        for number in range(count):
+            data = ctypes.string_at(rows + number * stride, size)
+            self.held[first + number, at : at + size] = np.frombuffer(data, np.uint8)
+            self.times[first + number, at : at + size] += 1
 
 
 def test_no_files_are_no_rows(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import resource
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -27,6 +28,7 @@ from protocol.content import Content, Held, ReadAgain, Rows, read_together
 from protocol.errors import BlockCorrupt, BlockMissing, StoreUnavailable
 from protocol.sha256_lanes import description
 from protocol.unixfs import CHUNK, Block, Leaf, file_leaves
+from tests.network.test_leaf_rows import Pouring
 
 NO_LIMIT = 2**62
 SIZE = 3 * CHUNK + 77
@@ -308,6 +310,32 @@ def test_side_by_side_sizes_around_the_ends_of_leaves(shared: DirectoryStore, si
     assert read == [other(number % 3, size) for number in range(count)] and not again
 
 
+@pytest.mark.parametrize(("start", "stop"), [(0, WIDE), (CHUNK - 1, 2 * CHUNK + 1), (5, 6), (2 * CHUNK, WIDE)])
+@pytest.mark.parametrize("kind", ["unverified", "verified", "damaged", "alone", "changed"])
+def test_a_sink_takes_what_is_read_once(store: DirectoryStore, start: int, stop: int, kind: str) -> None:
+    source = MemoryStore()
+    contents: list[Content] = list(several(store, LayeredStore([store, source])))
+    if kind == "alone":  # which do not lie alike
+        contents[2] = Held(other(2, WIDE))
+    if kind in ("verified", "changed"):
+        read_all(contents)
+    if kind in ("damaged", "changed"):
+        for data in ALL:
+            publish_file(source, data)
+        for number in (1, 2):
+            change(paths_of(contents[number])[1])  # type: ignore[arg-type]
+    for _ in range(3):
+        pouring = Pouring(FILES, WIDE)
+        try:
+            for at, rows in read_together(contents, start, stop, 65_536, pouring.sink):
+                assert pouring.bytes_between(at, at + rows.shape[1]) == [row.tobytes() for row in rows]
+            break
+        except ReadAgain:
+            assert kind == "damaged"
+    assert pouring.bytes_between(start, stop) == [data[start:stop] for data in ALL]
+    assert (pouring.times[:, start:stop] == 1).all() and pouring.times.sum() == FILES * (stop - start)
+
+
 def test_empty_files_side_by_side_have_nothing_to_read(shared: DirectoryStore) -> None:
     contents = [unverified(shared, b"") for _ in range(3)]
     assert read_all(contents, 0, 0) == ([b""] * 3, 0)
@@ -346,6 +374,30 @@ def test_no_file_stays_open_however_reading_ends(shared: DirectoryStore) -> None
         assert open_files() == before, verified
         read_all(contents)
         assert open_files() == before
+
+
+@pytest.mark.parametrize("is_verified", [False, True])
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_more_files_than_may_be_open_are_read_one_by_one(
+    store: DirectoryStore, is_verified: bool, is_whole: bool
+) -> None:
+    contents = several(store) * 10
+    if is_verified:
+        read_all(contents)
+    if not is_whole:
+        change(paths_of(contents[1])[1])
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = {int(path.name) for path in Path("/proc/self/fd").iterdir()}
+    free = [number for number in range(len(taken) + 20) if number not in taken]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[10], before[1]))
+    try:
+        if is_whole:
+            assert read_all(contents, CHUNK - 1, WIDE)[0] == [data[CHUNK - 1 :] for data in ALL] * 10
+        else:
+            with pytest.raises(BlockCorrupt):
+                read_all(contents, CHUNK - 1, WIDE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_threads_read_side_by_side_at_once(shared: DirectoryStore) -> None:
