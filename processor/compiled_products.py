@@ -57,20 +57,25 @@ def products(rows: NDArray[np.signedinteger]) -> NDArray[np.int64]:
         rows: (members, coordinates) of int8 or int16, below 2^47 coordinates.
     """
     steps = max(LEAST_STEPS, min(MOST_STEPS, CACHE_BYTES // (6 * LANES * len(rows))))
-    return np.asarray(_products(rows, LANES * steps))
+    tall = (len(rows) + TALL - 1) // TALL * TALL
+    return np.asarray(_products(rows, _room(tall, LANES * steps)))
+
+
+def _room(tall: int, piece: int) -> NDArray[np.int16]:
+    """Return zeros for a piece of all rows, whole, and their bytes: (3, tall, pitch), each row from the beginning of a line."""
+    pitch = piece + LANES  # rows a power of 2 apart would take each other's place in the nearest cache
+    size = 3 * tall * pitch
+    raw = np.zeros(size + LANES, np.int16)
+    start = -raw.ctypes.data % (2 * LANES) // 2
+    return raw[start : start + size].reshape(3, tall, pitch)
 
 
 @_compile
-def _products(rows: NDArray[np.signedinteger], piece: int) -> NDArray[np.int64]:
+def _products(rows: NDArray[np.signedinteger], room: NDArray[np.int16]) -> NDArray[np.int64]:
     members, size = rows.shape
-    tall = (members + TALL - 1) // TALL * TALL
+    values, high, low = room[0], room[1], room[2]
+    tall, piece = len(values), values.shape[1] - LANES
     total = np.zeros((tall, tall), np.int64)
-    pitch = piece + LANES  # rows a power of 2 apart would take each other's place in the nearest cache
-    values, high, low = (
-        np.zeros((tall, pitch), np.int16),
-        np.zeros((tall, pitch), np.int16),
-        np.zeros((tall, pitch), np.int16),
-    )
     for begin in range(0, size, piece):
         width = min(piece, size - begin)
         steps = (width + LANES - 1) // LANES

@@ -42,7 +42,7 @@ def weighted_sum(rows: NDArray[np.signedinteger], factors: Sequence[int]) -> NDA
     if fast is not None:
         used = [k for k, factor in enumerate(factors) if factor]
         common = gcd(*factors) or 1  # all of it where all count alike
-        own = [factors[k] // common for k in used]
+        own = [int(factors[k]) // common for k in used]
         # A value of b bits is at most 2^(b - 1) in magnitude, and no factor is negative: every sum of some of the products is
         # at most sum(own) * 2^(b - 1).
         narrow = sum(own) << 8 * rows.itemsize - 1 < 1 << 31
