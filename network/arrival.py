@@ -133,8 +133,10 @@ def await_artifacts(
     if local is None or not _fill_lanes(len(digests)):
         return Arrived(open_artifacts(store, digests, limit, workers=workers, on_progress=on_progress))
     verifier = LeafVerifier(store, local, workers)
-    openings = _opened(store, verifier, digests, limit, on_progress)
-    if not verifier.verify(leaf for opening in openings for leaf in opening.leaves() if leaf.offset == 0):
+    with store.lease(*map(directory_cid, digests)):
+        openings = _opened(store, verifier, digests, limit, on_progress)
+        is_here = verifier.verify(leaf for opening in openings for leaf in opening.leaves() if leaf.offset == 0)
+    if not is_here:
         return Arrived([open_artifact(store, digest, limit, workers=workers) for digest in digests])
     found = [opening.artifact(digest, local) for opening, digest in zip(openings, digests, strict=True)]
     return Arrived(found, verifier)
@@ -196,6 +198,7 @@ class _Opening:
         self._reader = Reader(store, seconds=seconds, on_progress=self._arrived)
         self._on_progress: OnProgress = silent
         self._found = 0  # bytes of files that were here, of which the reader does not know
+        self._came = 0  # bytes that came to the reader
         self._cid: Cid | None = None
         self._links: dict[str, Link] = {}
         self._files: dict[str, list[Leaf]] = {}  # the leaves of each file, which is called "" where it is alone
@@ -265,7 +268,8 @@ class _Opening:
         return self._verifier.size_of(leaf.cid) == leaf.size
 
     def _arrived(self, done: int, total: int) -> None:
-        self._on_progress(self._found + done, total)
+        self._came = max(self._came, done)
+        self._on_progress(self._found + self._came, total)
 
     # --- what it becomes ---
 

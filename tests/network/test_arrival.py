@@ -8,13 +8,14 @@ import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from network import arrival, leaf_verifier
-from network.arrival import open_artifact, open_artifacts, open_file
+from network.arrival import Arrived, await_artifacts, open_artifact, open_artifacts, open_file
 from network.directory_store import DirectoryStore
 from network.hashed_files import Hashed, hash_files
 from network.layered_store import LayeredStore
@@ -25,7 +26,7 @@ from network.transfer import fetch, fetch_file, publish, publish_file
 from protocol import unixfs
 from protocol.artifact import load_directory
 from protocol.cid import DAG_PB, RAW, Cid, block_cid, directory_cid
-from protocol.content import Content, Held
+from protocol.content import Content, Held, ReadAgain, read_together
 from protocol.dag_pb import Kind, Node, PbLink, encode_node
 from protocol.errors import (
     BlockCorrupt,
@@ -238,6 +239,185 @@ def test_progress_of_several_is_told_up_to_the_end(local: DirectoryStore) -> Non
     assert told == sorted(told) and told[-1] == (size, size)
 
 
+# Several that are verified while they are read
+
+MANY = [
+    {"delta.safetensors": content(2 * CHUNK + 9, 200 + number), "empty": b"", "update.json": b"%d" % number}
+    for number in range(16)
+]
+
+
+def deltas(arrived: Arrived) -> list[LeafContent]:
+    found = [files["delta.safetensors"] for files in arrived.files]
+    assert all(isinstance(one, LeafContent) for one in found)
+    return found  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("count", [12, 16])
+def test_of_many_only_first_leaves_are_hashed_before_they_are_read(
+    local: DirectoryStore, hashed: list[str], count: int
+) -> None:
+    digests = [publish(local, files) for files in MANY[:count]]
+    firsts = {str(leaves_of(local, digest, name)[0]) for digest in digests for name in MANY[0]}
+    arrived = await_artifacts(local, digests, NO_LIMIT)
+    assert sorted(hashed) == sorted(firsts)  # and the empty one once for all
+    assert [len(one.unverified()) for one in deltas(arrived)] == [2] * count
+    for at, rows in read_together(deltas(arrived), 0, 2 * CHUNK, 65_536):
+        for row, files in zip(rows, MANY, strict=False):
+            assert row.tobytes() == files["delta.safetensors"][at : at + row.size]
+    assert [[leaf.size for leaf in one.unverified()] for one in deltas(arrived)] == [[9]] * count
+    arrived.verify()
+    lasts = {str(leaves_of(local, digest)[-1]) for digest in digests}
+    assert sorted(hashed) == sorted(firsts | lasts)
+    arrived.verify()
+    assert len(hashed) == len(firsts | lasts)
+    assert list(map(bytes_of, arrived.files)) == MANY[:count]
+
+
+@pytest.mark.parametrize("count", [0, 1, 11, 17])
+def test_others_are_verified_at_once(local: DirectoryStore, hashed: list[str], count: int) -> None:
+    """One leaf of each would leave too many lanes empty."""
+    digests = [publish(local, files) for files in [*MANY, FILES][:count]]
+    arrived = await_artifacts(local, digests, NO_LIMIT)
+    assert len(set(hashed)) == len(hashed) == len({leaf for digest in digests for leaf in raw_leaves(local, digest)})
+    assert not any(file.unverified() for files in arrived.files for file in files.values() if is_leafy(file))
+    arrived.verify()
+    assert list(map(bytes_of, arrived.files)) == [*MANY, FILES][:count]
+
+
+def raw_leaves(store: ContentStore, digest: Digest) -> list[Cid]:
+    names = unixfs.list_directory(directory_cid(digest), store.get_block, NO_LIMIT)
+    return [leaf for name in names for leaf in leaves_of(store, digest, name)]
+
+
+def is_leafy(file: Content) -> TypeGuard[LeafContent]:
+    return isinstance(file, LeafContent)
+
+
+@pytest.mark.parametrize("harm", ["damaged", "cut", "gone"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_nobody_read_is_verified_in_the_end(local: DirectoryStore, harm: str, number: int) -> None:
+    source = MemoryStore()
+    digests = [publish(local, files) for files in MANY]
+    publish(source, MANY[5])
+    store = LayeredStore([local, source])
+    leaf = leaves_of(local, digests[5])[number]
+    alone, mended = (await_artifacts(one, digests, NO_LIMIT) for one in (local, store))
+    if harm == "damaged":
+        damage(local, leaf)
+    elif harm == "cut":
+        local.path(leaf).write_bytes(b"short")
+    else:
+        local.path(leaf).unlink()
+    with pytest.raises(BlockMissing if harm == "gone" else BlockCorrupt) as caught:
+        alone.verify()
+    assert caught.value.cid == str(leaf)
+    mended.verify()
+    source.blocks.clear()
+    assert list(map(bytes_of, mended.files)) == MANY
+    alone.verify()  # it is whole again
+
+
+def test_what_was_damaged_before_is_said_or_mended_when_it_is_read(local: DirectoryStore) -> None:
+    source = MemoryStore()
+    digests = [publish(local, files) for files in MANY]
+    publish(source, MANY[5])
+    store = LayeredStore([local, source])
+    first, last = leaves_of(local, digests[5])[0], leaves_of(local, digests[5])[-1]
+    damage(local, last)
+    alone, mended = (await_artifacts(one, digests, NO_LIMIT) for one in (local, store))
+    with pytest.raises(BlockCorrupt):
+        list(read_together(deltas(alone), 0, 2 * CHUNK + 9, 65_536))
+    with pytest.raises(ReadAgain):
+        list(read_together(deltas(mended), 0, 2 * CHUNK + 9, 65_536))
+    assert bytes_of(mended.files[5]) == MANY[5]
+    damage(local, first)
+    with pytest.raises(BlockCorrupt):  # of first leaves it shows at once
+        await_artifacts(local, digests, NO_LIMIT)
+    await_artifacts(store, digests, NO_LIMIT)
+    assert bytes_of(open_artifact(local, digests[5], NO_LIMIT)) == MANY[5]
+
+
+def test_many_that_are_missing_are_fetched_and_stay(local: DirectoryStore, hashed: list[str]) -> None:
+    source = CountingSource(MemoryStore())
+    digests = [publish(source.inner, files) for files in MANY]  # type: ignore[arg-type]
+    publish(local, MANY[3])
+    arrived = await_artifacts(LayeredStore([local, source]), digests, NO_LIMIT)
+    assert [len(one.unverified()) for one in deltas(arrived)] == [0] * 3 + [2] + [0] * 12
+    assert len(hashed) == 3  # what came was verified when it came
+    source.asked.clear()
+    arrived.verify()
+    assert list(map(bytes_of, arrived.files)) == MANY and not source.asked
+    assert list(map(bytes_of, await_artifacts(local, digests, NO_LIMIT).files)) == MANY
+
+
+def test_without_a_directory_many_are_held(local: DirectoryStore) -> None:
+    memory = MemoryStore()
+    arrived = await_artifacts(memory, [publish(memory, files) for files in MANY], NO_LIMIT)
+    assert arrived.files == [{name: Held(data) for name, data in files.items()} for files in MANY]
+    arrived.verify()
+
+
+def test_many_are_held_where_the_disk_is_full(local: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = MemoryStore()
+    digests = [publish(source, files) for files in MANY]
+    for files in MANY[:15]:
+        publish(local, files)
+
+    def full(blocks: Sequence[Block]) -> None:
+        raise StoreUnavailable("The disk is full.")
+
+    monkeypatch.setattr(local, "put_blocks", full)
+    arrived = await_artifacts(LayeredStore([local, source]), digests, NO_LIMIT)
+    arrived.verify()
+    assert list(map(bytes_of, arrived.files)) == MANY
+
+
+@pytest.mark.parametrize("lie", ["size", "leaf", "names", "limit", "no directory"])
+def test_many_are_refused_where_one_is(local: DirectoryStore, lie: str) -> None:
+    digests = [publish(local, files) for files in MANY[:15]]
+    forged, limit = publish(local, MANY[15]), NO_LIMIT
+    if lie == "size":
+        link = PbLink(publish_file(local, b"{}"), "update.json", 3)
+        forged = put_node(local, Node(Kind.DIRECTORY, (link,)))
+    elif lie == "leaf":  # a file of leaves of other lengths
+        leaves = [Block(block_cid(RAW, data), data) for data in (content(CHUNK - 1, 1), content(CHUNK, 2))]
+        local.put_blocks(leaves)
+        sizes = tuple(len(leaf.data) for leaf in leaves)
+        node = Node(Kind.FILE, tuple(PbLink(leaf.cid, "", len(leaf.data)) for leaf in leaves), sizes)
+        file = block_cid(DAG_PB, encode_node(node))
+        local.put_block(Block(file, encode_node(node)))
+        whole = sum(sizes) + len(encode_node(node))
+        forged = put_node(local, Node(Kind.DIRECTORY, (PbLink(file, "delta.safetensors", whole),)))
+    elif lie == "names":
+        links = [PbLink(publish_file(local, b"{}"), name, 2) for name in ("b", "a")]
+        forged = put_node(local, Node(Kind.DIRECTORY, tuple(links)))
+    elif lie == "limit":
+        limit = 2 * CHUNK + 5
+    else:
+        forged = publish_file(local, MANY[15]["delta.safetensors"]).digest
+    every = [*digests, forged]
+    wanted = outcome(lambda: open_artifacts(local, every, limit))
+    assert wanted in (NotCanonical, TooLarge)
+    assert outcome(lambda: await_artifacts(local, every, limit)) == wanted
+
+
+def put_node(store: DirectoryStore, node: Node) -> Digest:
+    data = encode_node(node)
+    store.put_block(Block(block_cid(DAG_PB, data), data))
+    return block_cid(DAG_PB, data).digest
+
+
+def test_progress_of_many_is_told_up_to_the_end(local: DirectoryStore) -> None:
+    source, told = MemoryStore(), list[tuple[int, int]]()
+    digests = [publish(source, files) for files in MANY]
+    publish(local, MANY[1])
+    size = sum(len(data) for files in MANY for data in files.values())
+    store = LayeredStore([local, source])
+    await_artifacts(store, digests, NO_LIMIT, on_progress=lambda done, total: told.append((done, total)))
+    assert told == sorted(told) and told[-1] == (size, size)
+
+
 def test_somebody_must_hash(local: DirectoryStore) -> None:
     with pytest.raises(ValueError, match="hash nothing"):
         open_artifact(local, publish(local, FILES), NO_LIMIT, workers=0)
@@ -302,6 +482,9 @@ def test_a_lease_is_held_and_ends(local: DirectoryStore, monkeypatch: pytest.Mon
     monkeypatch.setattr(local, "get_block", get)
     open_artifact(local, digest, SIZE)
     open_file(local, cid, SIZE)
+    for some in ([digest], [digest] * 16):
+        open_artifacts(local, some, SIZE)
+        await_artifacts(local, some, SIZE)
     assert not leased and not unleased
 
 
