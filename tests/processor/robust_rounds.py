@@ -52,7 +52,7 @@ def member(update: Update, weight: int | None = None) -> Member:
 def blocks_of(width: int) -> Iterator[None]:
     """Merge in blocks of at most so many coordinates."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "_width", lambda members: width)
+        patch.setattr(engine, "block_width", lambda members, item_bytes: width)
         yield
 
 

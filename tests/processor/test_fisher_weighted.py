@@ -174,7 +174,7 @@ def test_only_the_set_of_updates_counts(monkeypatch: pytest.MonkeyPatch) -> None
     expected = merge_updates(one.task, one.base, members)
     for order in permutations(members):
         for width, run in ((1, serial), (5, Threads(3))):
-            monkeypatch.setattr("processor.engine._width", lambda members, width=width: width)
+            monkeypatch.setattr("processor.engine.block_width", lambda members, item_bytes, width=width: width)
             found = merge_updates(one.task, one.base, order, run=run)
             assert found.digest == expected.digest
             assert all(np.array_equal(found.mantissas[name], expected.mantissas[name]) for name in expected.mantissas)
