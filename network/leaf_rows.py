@@ -8,19 +8,22 @@ import hashlib
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import cache
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from network.hashed_files import Hashed, fill
+from network.mapped_files import MappedFiles, can_map
+from network.verified_files import look
 from protocol.content import Rows, Sink
-from protocol.sha256_lanes import MOST_LANES, Hashing, Lanes, side_by_side
+from protocol.sha256_lanes import Hashing, Lanes, most_together, side_by_side
 
 IN_CACHE = 512 * 1024  # bytes of all lanes together that are read before they are hashed
 _BLOCK = 64
 _ABSENT = -1  # no file has this number
 
+_WINDOWS: list[MappedFiles] = []  # room for files that need not be copied
 _ROOMS: list[Rows] = []  # memory to read into: getting it from the system anew costs more than hashing
 
 Digests: TypeAlias = list[Hashed | None]
@@ -84,43 +87,60 @@ class LeafRows:
             sink: Takes each piece before it is yielded. offset: What is added to all offsets.
         """
         count = len(self._files)
-        groups = [slice(at, min(at + MOST_LANES, count)) for at in range(0, count, MOST_LANES)]
+        lanes = most_together(self.size)
+        groups = [slice(at, min(at + lanes, count)) for at in range(0, count, lanes)]
         hashings = [side_by_side(group.stop - group.start, self.size) for group in groups]
         is_whole = np.ones(count, np.bool_)
         digests = [hashlib.sha256().digest()] * count  # of empty files, which have no piece that says another
-        with _room(count, width) as rows_of:
+        with self._mapped(sink) as mapped, _room(0 if mapped is not None else count, width) as rows_of:
             for at in range(0, self.size, width):
-                rows = rows_of(min(width, self.size - at))
-                is_last = at + width >= self.size
+                length = min(width, self.size - at)
+                rows = rows_of(length) if mapped is None else mapped[:, at : at + length]
+                take = _Taking(at, sink, offset, mapped is not None)
                 for group, hashing in zip(groups, hashings, strict=True):
-                    is_whole[group] &= self._fill_and_hash(group, hashing, at, rows[group], sink, offset)
-                    if is_last:
-                        rest = rows.shape[1] // _BLOCK * _BLOCK
+                    is_whole[group] &= self._fill_and_hash(group, hashing, rows[group], take)
+                    if at + length == self.size:
+                        rest = length // _BLOCK * _BLOCK
                         digests[group] = hashing.finish([row[rest:].data for row in rows[group]])
                 yield offset + at, rows
+            if mapped is not None:  # what was hashed is what the sink took if nobody wrote to it meanwhile
+                is_whole &= [_is_same(self.stat(number), stat) for number, stat in enumerate(self.stats)]
         return [
             (digest, stat) if found and stat is not None else None
             for found, digest, stat in zip(is_whole, digests, self.stats, strict=True)
         ]
 
-    def _fill_and_hash(
-        self, group: slice, hashing: Hashing, at: int, rows: Rows, sink: Sink | None, offset: int
-    ) -> NDArray[np.bool_]:
+    def _fill_and_hash(self, group: slice, hashing: Hashing, rows: Rows, take: _Taking) -> NDArray[np.bool_]:
         """Fill ``rows``, let ``hashing`` take their blocks of 64 bytes, and return which files had that much."""
         length = rows.shape[1] // _BLOCK * _BLOCK
         lanes, compiled = hashing.lanes, _read_and_hash()
         if lanes is None or compiled is None or not length:
-            filled, length = self._fill(group, at, rows), 0
+            filled, length = self._filled(group, take.at, rows, take), 0
             hashing.update([row[: row.size // _BLOCK * _BLOCK].data for row in rows])
-        elif not compiled(self._files[group], lanes, at, rows[:, :length], sink, (offset, group.start)):
+        elif not compiled(self._files[group], lanes, rows[:, :length], take, group.start):
             return np.zeros(len(rows), np.bool_)  # its lanes are of no use any more: all of them are read again
-        elif length == rows.shape[1]:
-            return np.ones(len(rows), np.bool_)
         else:
-            filled = self._fill(group, at + length, rows[:, length:])
-        if sink is not None:
-            sink.take(rows[:, length:], offset + at + length, group.start)
+            filled = self._filled(group, take.at + length, rows[:, length:], take)
+        if take.sink is not None and length < rows.shape[1]:
+            take.sink.take(rows[:, length:], take.offset + take.at + length, group.start)
         return filled
+
+    @contextlib.contextmanager
+    def _mapped(self, sink: Sink | None) -> Iterator[Rows | None]:
+        """Give the files as they lie in the system's cache, for a sink that needs no copy; None where they do not."""
+        compiled = _read_and_hash() if sink is not None and self.size and can_map() else None
+        if compiled is None or most_together(self.size) == 1:
+            yield None
+            return
+        window = _window(len(self._files), self.size)
+        try:
+            yield window.rows if window.lay(self._files) else None
+        finally:
+            window.clear()
+            _WINDOWS.append(window)
+
+    def _filled(self, group: slice, at: int, rows: Rows, take: _Taking) -> NDArray[np.bool_]:
+        return np.ones(len(rows), np.bool_) if take.is_filled or not rows.size else self._fill(group, at, rows)
 
     def _fill(self, group: slice, at: int, rows: Rows) -> NDArray[np.bool_]:
         files = self._files[group]
@@ -133,6 +153,28 @@ class LeafRows:
             return _ABSENT
         self._stack.callback(os.close, file)
         return file
+
+
+class _Taking(NamedTuple):
+    """Where a piece is in its files, who takes it, what is added to its offset then, and whether it is there already."""
+
+    at: int
+    sink: Sink | None
+    offset: int
+    is_filled: bool
+
+
+def _is_same(now: os.stat_result | None, before: os.stat_result | None) -> bool:
+    return now is not None and before is not None and look(now) == look(before)
+
+
+def _window(count: int, size: int) -> MappedFiles:
+    """Return one that was used before, or a new one where none is as large."""
+    while _WINDOWS:
+        window = _WINDOWS.pop()
+        if (window.count, window.size) == (count, size):
+            return window
+    return MappedFiles(count, size)
 
 
 @contextlib.contextmanager
@@ -150,7 +192,7 @@ def _room(count: int, width: int) -> Iterator[Callable[[int], Rows]]:
         _ROOMS.append(room)
 
 
-_Compiled: TypeAlias = Callable[[Sequence[int], Lanes, int, Rows, Sink | None, tuple[int, int]], bool]
+_Compiled: TypeAlias = Callable[[Sequence[int], Lanes, Rows, _Taking, int], bool]
 
 
 @cache
@@ -163,12 +205,11 @@ def _read_and_hash() -> _Compiled | None:
     except Exception:  # whatever LLVM cannot do here, the system can from Python
         return None
 
-    def call(
-        files: Sequence[int], lanes: Lanes, at: int, rows: Rows, sink: Sink | None, origin: tuple[int, int]
-    ) -> bool:
-        numbers, stride = np.array(files, np.int32), rows.strides[0]
+    def call(files: Sequence[int], lanes: Lanes, rows: Rows, take: _Taking, first: int) -> bool:
+        numbers = np.array(files, np.int32)
         piece = max(_BLOCK, IN_CACHE // lanes.width // _BLOCK * _BLOCK)
-        where = (numbers.ctypes.data, rows.ctypes.data, stride, len(rows), at, rows.shape[1], piece)
-        return not function(pread, *lanes, *where, *(sink or (0, 0)), *origin)
+        where = (numbers.ctypes.data, rows.ctypes.data, rows.strides[0], len(rows), take.at, rows.shape[1], piece)
+        how = 0 if take.is_filled else pread
+        return not function(how, *lanes, *where, *(take.sink or (0, 0)), take.offset, first)
 
     return call

@@ -22,7 +22,7 @@ ARGUMENTS = (
 )  # fmt: skip
 _BYTE, _INT, _LONG = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _ADDRESS = _BYTE.as_pointer()
-_BLOCKS = ("piece", "row", "point", "spare", "repeat", "hash", "pour", "next", "end", "cut")
+_BLOCKS = ("piece", "row", "fill", "point", "spare", "repeat", "hash", "pour", "next", "end", "cut")
 
 
 @cache
@@ -31,7 +31,7 @@ def read_and_hash() -> Callable[..., int]:
 
     ``u64 f(pread, kernel, state, u64 pointers[width], width, i32 files[count], u8 *rows, stride, count, offset, length,
     piece, sink, context, origin, first)``, all of 64 bits, fills ``length`` bytes of each of ``count`` rows, which lie
-    ``stride`` bytes apart, from its file's ``offset`` on, and takes them into the lanes of ``kernel``, ``piece`` bytes at a
+    ``stride`` bytes apart, from its file's ``offset`` on, unless ``pread`` is 0 and they are filled, and takes them into the lanes of ``kernel``, ``piece`` bytes at a
     time; then the ``sink`` that is not 0 takes them (protocol.content.Sink), as rows from ``first`` on of what begins
     ``origin`` bytes before the files. ``length`` and ``piece`` are multiples of 64, and 1 <= count <= width. Lanes without a
     row repeat the first. Returns 0, or 1 + the number of a row whose file was cut short: the lanes are of no use then.
@@ -101,6 +101,9 @@ def _emit_rows(
     """Fill each row and point a lane to it; return its number, for who leaves because its file is cut short."""
     build.position_at_end(blocks["row"])
     lane, start = build.phi(_LONG), build.phi(_LONG)
+    build.cbranch(build.icmp_unsigned("==", given["pread"], _LONG(0)), blocks["point"], blocks["fill"])
+
+    build.position_at_end(blocks["fill"])
     file = build.load(_element(build, given["files"], lane, _INT))
     found = build.call(pread, [file, build.inttoptr(start, _ADDRESS), size, build.add(given["offset"], at)])
     build.cbranch(build.icmp_signed("==", found, size), blocks["point"], blocks["cut"])

@@ -347,9 +347,9 @@ def test_compiled_code_reads_where_there_are_lanes(tmp_path: Path, monkeypatch: 
     compiled, offsets = leaf_rows._read_and_hash(), list[int]()
     assert compiled is not None
 
-    def noting(files: Sequence[int], lanes: sha256_lanes.Lanes, at: int, *rest: Any) -> bool:
-        offsets.append(at)
-        return compiled(files, lanes, at, *rest)
+    def noting(files: Sequence[int], lanes: sha256_lanes.Lanes, rows: Rows, take: Any, first: int) -> bool:
+        offsets.append(take.at)
+        return compiled(files, lanes, rows, take, first)
 
     monkeypatch.setattr(leaf_rows, "_read_and_hash", lambda: noting)
     paths, data = written(tmp_path, 16, 100_001)
