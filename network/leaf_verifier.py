@@ -12,7 +12,7 @@ from network.store import ContentStore
 from network.store_faults import store_unavailable
 from network.verified_files import Look, look
 from protocol.cid import Cid
-from protocol.sha256_lanes import MOST_LANES, prepare
+from protocol.sha256_lanes import MOST_LANES, most_together, prepare, together
 from protocol.unixfs import Leaf, read_leaf
 
 _Group = tuple[Leaf, ...]  # leaves of one length, which are hashed side by side
@@ -106,12 +106,15 @@ class LeafVerifier:
 
 
 def _groups(leaves: Iterable[Leaf], workers: int) -> list[_Group]:
-    """Divide leaves of each length into groups that fill 16 lanes, or 8 where some workers would else have none."""
+    """Divide leaves of each length into groups that fill all lanes, or the fewest where some workers would else have none."""
     lengths: dict[int, list[Leaf]] = {}
     for leaf in leaves:
         lengths.setdefault(leaf.size, []).append(leaf)
     groups: list[_Group] = []
-    for some in lengths.values():
-        most = MOST_LANES if len(some) > MOST_LANES // 2 * workers else MOST_LANES // 2
+    for length, some in lengths.items():
+        least, most = together(length), most_together(length)
+        if most == 1:  # hashlib takes one after another anyway
+            least, most = MOST_LANES // 2, MOST_LANES
+        most = most if len(some) > least * workers else least
         groups += [tuple(some[at : at + most]) for at in range(0, len(some), most)]
     return groups

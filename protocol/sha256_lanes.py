@@ -61,8 +61,9 @@ def sha256_each(buffers: Sequence[Buffer]) -> list[bytes]:
     for number, view in enumerate(views):
         lengths.setdefault(len(view), []).append(number)
     for length, numbers in lengths.items():
-        for at in range(0, len(numbers), MOST_LANES):
-            some = numbers[at : at + MOST_LANES]
+        most = max(_ENGINE.kernels(0), default=MOST_LANES)
+        for at in range(0, len(numbers), most):
+            some = numbers[at : at + most]
             found = side_by_side(len(some), length).finish([views[number] for number in some])
             for number, digest in zip(some, found, strict=True):
                 digests[number] = digest
