@@ -27,7 +27,9 @@ from protocol.tensors import empty_arrays
 from protocol.types import Address, Hash
 
 Reader = Callable[[Column], Iterator[Block]]
-_Moved = tuple[Span, bytes, NDArray[np.int32], int]  # digest, mantissas after, coordinates that were saturated
+_Moved = tuple[
+    Span, bytes, NDArray[np.int32] | None, int
+]  # digest, mantissas where they are not in place, saturated ones
 _WIDEST = 4  # bytes of a coordinate: norm bounding makes int32 of all
 
 
@@ -152,37 +154,32 @@ def apply_merge(
     shared = mantissas if shares_memory else None  # what other machines work with is shipped to them
     saturated, digests = 0, {name: list[bytes]() for name in mantissas}
 
-    def move(span: Span, part: Part) -> tuple[NDArray[np.int32], int]:
+    def move(span: Span, part: Part) -> _Moved:
+        digest = part.digest() if witness else b""
         stepped = state.step(span, part) if span.kind is TensorClass.TRAINABLE else part
-        return moved(base.mantissas[span.name].reshape(-1)[span.start : span.stop], stepped)
-
-    def witnessed(column: Column) -> list[_Moved]:
-        (span,) = column
-        part = merge.part(span)
-        return [(span, part.digest(), *move(span, part))]
-
-    def unwitnessed(column: Column) -> list[_Moved]:
-        return [(span, b"", *move(span, part)) for span, part in merge.parts(column)]
+        place = None if shared is None else _place(shared, span)
+        after, outside = moved(_place(base.mantissas, span), stepped, place)
+        return span, digest, None if place is not None else after, outside
 
     def work(column: Column) -> list[_Moved]:
-        found = (witnessed if witness else unwitnessed)(column)
-        return found if shared is None else _written(found, shared)
+        if witness:
+            return [move(column[0], merge.part(column[0]))]
+        return [move(span, part) for span, part in merge.parts(column)]
 
     pieces = [(span,) for span in spans(base.specs)] if witness else columns(spans(base.specs), deltas(merge.members))
     for found in run(until_whole(work), pieces):
-        for span, digest, _, outside in found if shares_memory else _written(found, mantissas):
+        for span, digest, after, outside in found:
             digests[span.name].append(digest)
             saturated += outside
+            if after is not None:
+                _place(mantissas, span)[:] = after
     clients = (member.accepted.client for member in merge.members)
     weights = dict(zip(clients, merge.plan.weights, strict=True))
     return Merged(mantissas, saturated, weights, merge_digest(digests) if witness else None, state.after)
 
 
-def _written(found: list[_Moved], mantissas: Mapping[str, NDArray[np.int32]]) -> list[_Moved]:
-    """Write what came of spans to their place; return the rest of it."""
-    for span, _, after, _ in found:
-        mantissas[span.name].reshape(-1)[span.start : span.stop] = after
-    return [(span, digest, np.empty(0, np.int32), outside) for span, digest, _, outside in found]
+def _place(mantissas: Mapping[str, NDArray[np.int32]], span: Span) -> NDArray[np.int32]:
+    return mantissas[span.name].reshape(-1)[span.start : span.stop]
 
 
 def reader(members: Sequence[Member], factors: tuple[int, ...] | None = None, tables: Tables | None = None) -> Reader:
