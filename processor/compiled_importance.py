@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from processor.compiled_networks import add_wires, apply_network
+from processor.compiled_networks import add_wires, apply_network, groups_in
 
 MOST = float((1 << 32) - 1)
 
@@ -63,11 +63,13 @@ def consolidated(
     share, inverse = 1.0 / (members - 2 * trim), 1.0 / divisor
     for begin in range(0, size, groups * lanes):
         end = min(begin + groups * lanes, size)
+        count = groups_in(begin, end, lanes)
         for k in range(members):
-            for start in range(begin, end, lanes):
-                _rescale(values[k, start : min(start + lanes, end)], scales[k], wires[(start - begin) // lanes, k])
-        for start in range(begin, end, lanes):
-            group = wires[(start - begin) // lanes]
+            for at in range(count):
+                start = begin + at * lanes
+                _rescale(values[k, start : min(start + lanes, end)], scales[k], wires[at, k])
+        for at in range(count):
+            group, start = wires[at], begin + at * lanes
             apply_network(group, network)
             add_wires(group, trim, members - trim, totals)
             old, new = before[start : min(start + lanes, end)], result[start : min(start + lanes, end)]

@@ -55,8 +55,8 @@ def trimmed_sum(
     for begin in range(0, size, groups * lanes):
         end = min(begin + groups * lanes, size)
         _load(wires, rows, shifts, begin, end)
-        for start in range(begin, end, lanes):
-            group = wires[(start - begin) // lanes]
+        for at in range(groups_in(begin, end, lanes)):
+            group, start = wires[at], begin + at * lanes
             apply_network(group, network)
             add_wires(group, trim, members - trim, sums)
             part = total[start : min(start + lanes, end)]
@@ -83,8 +83,8 @@ def apply(
     for begin in range(0, size, groups * lanes):
         end = min(begin + groups * lanes, size)
         _load(wires, rows, shifts, begin, end)
-        for start in range(begin, end, lanes):
-            group = wires[(start - begin) // lanes]
+        for at in range(groups_in(begin, end, lanes)):
+            group, start = wires[at], begin + at * lanes
             apply_network(group, network)
             for k in range(members):
                 row, wire = result[k, start : min(start + lanes, end)], group[k]
@@ -93,15 +93,23 @@ def apply(
 
 
 @_compile
+def groups_in(begin: int, end: int, lanes: int) -> int:
+    """Return how many groups coordinates ``begin`` to before ``end`` take; not for every row: a division takes its time."""
+    return (end - begin + lanes - 1) // lanes
+
+
+@_compile
 def _load(
     wires: NDArray[np.integer], rows: NDArray[np.integer], shifts: NDArray[np.int32], begin: int, end: int
 ) -> None:
     """Set wires to coordinates ``begin`` to before ``end``; row by row, which memory is faster at than group by group."""
     lanes = wires.shape[2]
+    groups = groups_in(begin, end, lanes)
     for k in range(len(rows)):
         shift = shifts[k]
-        for start in range(begin, end, lanes):
-            row, wire = rows[k, start : min(start + lanes, end)], wires[(start - begin) // lanes, k]
+        for at in range(groups):
+            start = begin + at * lanes
+            row, wire = rows[k, start : min(start + lanes, end)], wires[at, k]
             if shift:
                 for c in range(row.size):
                     wire[c] = np.int32(row[c]) << shift
