@@ -1,4 +1,6 @@
-"""The loops of `processor.networks`, compiled: the same integers as there. See `processor.compiled`.
+"""The loops of `processor.networks` and `processor.ewc`, compiled: the same integers as there. See `processor.compiled`.
+
+All in one file: Numba does not see that what it keeps calls code of another file that has changed since.
 
 Values lie in groups of coordinates, (members, lanes) each, with `ROW_BYTES` a row: a group of 64 rows stays in the nearest
 cache while all comparators pass over it, and a comparator is a few instructions on the longest registers there are. Numba's
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 
 ROW_BYTES = 512
 ALIGNMENT = 64
+MOST = float((1 << 32) - 1)
 
 _compile = njit(nogil=True, cache=True, error_model="numpy")
 
@@ -90,6 +93,55 @@ def apply(
                 row, wire = result[k, start : min(start + lanes, end)], group[k]
                 for c in range(row.size):
                     row[c] = wire[c]
+
+
+@_compile
+def consolidated(
+    values: NDArray[np.uint8],
+    scales: NDArray[np.float64],
+    network: NDArray[np.int32],
+    trim: int,
+    wires: NDArray[np.uint32],
+    totals: NDArray[np.int64],
+    before: NDArray[np.uint32],
+    factor: float,
+    divisor: float,
+) -> NDArray[np.uint32]:
+    """Return min(floor(before * factor / divisor) + floor(mean of what trimming leaves of the rescaled values), 2^32 - 1).
+
+    Floors of divisions are exact: of n / d, n below 2^52 and the quotient below 2^32, (n + 1/2) / d is at least 1 / (2 d) away
+    from every integer, and the product with 1 / d is off by less than 2^32 * 2^-51 = 2^-19 <= 1 / (2 d) for d <= 2^18.
+
+    Args:
+        values: (members, coordinates), of at most 2^18 members.
+        scales: `processor.importance.scales`. network: `processor.networks.trimming`, for ``trim``.
+        wires: `room`. totals: Room for the sums of a group of it, (lanes,).
+        before: (coordinates,). factor, divisor: Whole numbers, factor <= divisor <= 2^18.
+    """
+    members, size = values.shape
+    groups, _, lanes = wires.shape
+    result = np.empty(size, np.uint32)
+    share, inverse = 1.0 / (members - 2 * trim), 1.0 / divisor
+    for begin in range(0, size, groups * lanes):
+        end = min(begin + groups * lanes, size)
+        count = groups_in(begin, end, lanes)
+        for k in range(members):
+            for at in range(count):
+                start = begin + at * lanes
+                row, scale, wire = values[k, start : min(start + lanes, end)], scales[k], wires[at, k]
+                for c in range(row.size):
+                    value = np.float64(row[c]) * scale
+                    wire[c] = np.uint32(np.int64(MOST if value > MOST else value))
+        for at in range(count):
+            group, start = wires[at], begin + at * lanes
+            apply_network(group, network)
+            add_wires(group, trim, members - trim, totals)
+            old, new = before[start : min(start + lanes, end)], result[start : min(start + lanes, end)]
+            for c in range(new.size):
+                kept = np.int64((np.float64(old[c]) * factor + 0.5) * inverse)
+                combined = np.int64((np.float64(totals[c]) + 0.5) * share)
+                new[c] = np.uint32(min(kept + combined, np.int64(MOST)))
+    return result
 
 
 @_compile

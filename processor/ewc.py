@@ -98,7 +98,7 @@ def renewed(
         factors: `scales` of these. before: F, (coordinates,).
     """
     clients, trim = len(values), _trim(rule, len(values))
-    fast = compiled("compiled_importance") if values.size >= COMPILED_FROM else None
+    fast = compiled("compiled_networks") if values.size >= COMPILED_FROM else None
     if (
         fast is not None
         and clients <= MOST_WIRES[True]

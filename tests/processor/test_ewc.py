@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor import compiled_importance, ewc, kernels, networks
+from processor import compiled_networks, ewc, kernels, networks
 from processor.blocks import Member
 from processor.importance import scales
 from processor.runs import Run, Threads, serial
@@ -166,8 +166,8 @@ def test_multiples_of_a_divisor_are_not_floored_to_one_less(divisor: int) -> Non
 
 def test_compiled_code_is_there_and_takes_what_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ewc, "COMPILED_FROM", 0)
-    assert ewc.compiled("compiled_importance") is compiled_importance
-    monkeypatch.setattr(compiled_importance, "consolidated", lambda *arguments: arguments[-2:])
+    assert ewc.compiled("compiled_networks") is compiled_networks
+    monkeypatch.setattr(compiled_networks, "consolidated", lambda *arguments: arguments[-2:])
     tables = np.zeros((1, 256), np.uint32)
     rest = np.zeros((1, 3), np.uint8), tables, scales(tables), np.zeros(3, np.uint32)
 
