@@ -16,6 +16,7 @@ from llvmlite import ir
 
 WORDS = 16  # of 32 bits in a block
 ROUNDS = 64
+_MAJORITY = 0xE8  # the truth table of Maj: bit 4 a + 2 b + c
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
@@ -28,8 +29,10 @@ def kernel_name(width: int) -> str:
     return f"sha256_{width}_lanes"
 
 
-def kernels_ir(widths: tuple[int, ...]) -> str:
+def kernels_ir(widths: tuple[int, ...], ternary: bool = False) -> str:
     """Return the IR of a module with one function for each of ``widths``, which are 4, 8 or 16 lanes.
+
+    ``ternary`` is whether the processor has AVX-512's vpternlogd, for 8 and 16 lanes: any function of three bits at once.
 
     ``void sha256_<width>_lanes(u32 state[8][width], const u8 *messages[width], u64 blocks)`` takes ``blocks`` blocks of
     64 bytes of each message into the state, which stands as one vector for each of the eight words.
@@ -39,7 +42,7 @@ def kernels_ir(widths: tuple[int, ...]) -> str:
     table.global_constant, table.linkage = True, "internal"
     table.initializer = ir.Constant(table.value_type, list(round_constants()))
     for width in widths:
-        _Kernel(module, table, width).emit()
+        _Kernel(module, table, width, ternary).emit()
     return str(module)
 
 
@@ -80,7 +83,7 @@ class _Kernel:
     16 words that rolls within registers. All of it unrolled is no faster and takes twice as long to compile.
     """
 
-    def __init__(self, module: ir.Module, table: Value, width: int) -> None:
+    def __init__(self, module: ir.Module, table: Value, width: int, ternary: bool) -> None:
         self.width, self._table = width, table
         self.vector = ir.VectorType(_I32, width)
         lane_pointers = [self.vector.as_pointer(), _I64.as_pointer(), _I64]
@@ -89,6 +92,10 @@ class _Kernel:
         three, one = [self.vector] * 3, [self.vector]
         self._rotate_left = ir.Function(module, ir.FunctionType(self.vector, three), f"llvm.fshl.{name}")
         self._swap_bytes = ir.Function(module, ir.FunctionType(self.vector, one), f"llvm.bswap.{name}")
+        self._ternary = None
+        if ternary:
+            kind = ir.FunctionType(self.vector, [*three, _I32])
+            self._ternary = ir.Function(module, kind, f"llvm.x86.avx512.pternlog.d.{32 * width}")
         self.build = ir.IRBuilder(self.function.append_basic_block("entry"))
 
     def emit(self) -> None:
@@ -190,10 +197,17 @@ class _Kernel:
         build = self.build
         a, b, c, d, e, f, g, h = working
         choice = build.xor(g, build.and_(e, build.xor(f, g)))
-        majority = build.xor(b, build.and_(build.xor(a, b), build.xor(b, c)))
+        majority = self._majority(a, b, c)
         first = build.add(build.add(build.add(h, word), choice), self._xor(self._rotated(e, 6, 11, 25)))
         second = build.add(self._xor(self._rotated(a, 2, 13, 22)), majority)
         return [build.add(first, second), a, b, c, build.add(d, first), e, f, g]
+
+    def _majority(self, a: Value, b: Value, c: Value) -> Value:
+        """Return Maj: in one instruction, which LLVM does not find, or in four, one of which is the last round's too."""
+        build = self.build
+        if self._ternary is not None:
+            return build.call(self._ternary, [a, b, c, _I32(_MAJORITY)])
+        return build.xor(b, build.and_(build.xor(a, b), build.xor(b, c)))
 
     def _extend(self, words: Vectors, number: int) -> None:
         """Replace W(t-16) by W(t), in a window where W(t) stands at t modulo 16."""

@@ -226,7 +226,8 @@ def _load(binding: Any, widths: tuple[int, ...], features: Any) -> dict[int, Ker
     machine = binding.Target.from_default_triple().create_target_machine(
         cpu=binding.get_host_cpu_name(), features=features.flatten(), opt=2, jit=True
     )
-    engine = binding.create_mcjit_compiler(binding.parse_assembly(kernels_ir(widths)), machine)
+    ternary = MOST_LANES in widths  # only with AVX-512
+    engine = binding.create_mcjit_compiler(binding.parse_assembly(kernels_ir(widths, ternary)), machine)
     engine.finalize_object()
     _ALIVE.append(engine)
     make = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64)  # frees the interpreter lock
