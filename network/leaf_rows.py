@@ -93,7 +93,9 @@ class LeafRows:
         is_whole = np.ones(count, np.bool_)
         digests = [hashlib.sha256().digest()] * count  # of empty files, which have no piece that says another
         with self._mapped(sink) as mapped, _room(0 if mapped is not None else count, width) as rows_of:
-            for at in range(0, self.size, width):
+            if mapped is not None and len(groups) == 1:
+                width = self.size  # what takes no room may as well come at once
+            for at in range(0, self.size, max(width, 1)):
                 length = min(width, self.size - at)
                 rows = rows_of(length) if mapped is None else mapped[:, at : at + length]
                 take = _Taking(at, sink, offset, mapped is not None)

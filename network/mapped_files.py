@@ -29,7 +29,7 @@ class MappedFiles:
         self._address = _mmap(
             None, count * self._stride, _NOTHING, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE, -1
         )
-        self._resident = np.empty(self._stride // mmap.PAGESIZE, np.uint8)
+        self._resident = np.empty(count * self._stride // mmap.PAGESIZE, np.uint8)
         whole = (ctypes.c_uint8 * (count * self._stride)).from_address(self._address)
         self.rows: Rows = np.ctypeslib.as_array(whole).reshape(count, self._stride)[:, :size]
 
@@ -37,10 +37,9 @@ class MappedFiles:
         """Lay ``count`` open files of ``size`` bytes into `rows`; say whether all of them are in the system's cache."""
         shared = mmap.MAP_SHARED | _FIXED | mmap.MAP_POPULATE
         for number, file in enumerate(files):
-            address = self._address + number * self._stride
-            if _mmap(address, self.size, mmap.PROT_READ, shared, file) == _FAILED or not self._is_resident(address):
+            if _mmap(self._address + number * self._stride, self.size, mmap.PROT_READ, shared, file) == _FAILED:
                 return False
-        return True
+        return self._is_resident()
 
     def clear(self) -> None:
         """Let go of the files."""
@@ -55,8 +54,8 @@ class MappedFiles:
     def __del__(self) -> None:
         _libc().munmap(self._address, self.count * self._stride)
 
-    def _is_resident(self, address: int) -> bool:
-        if _libc().mincore(address, self.size, self._resident.ctypes.data):
+    def _is_resident(self) -> bool:
+        if _libc().mincore(self._address, self.count * self._stride, self._resident.ctypes.data):
             return False
         return bool((self._resident & 1).all())
 

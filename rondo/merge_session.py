@@ -164,8 +164,9 @@ class MergeSession:
         return watched
 
     def _finish(self, model: Model, wanted: bool) -> Digest:
-        files = model_contents(model)
-        return publish(self._store, files) if wanted else directory_digest(files, Threads(self._threads))
+        threads = Threads(self._threads)
+        files = model_contents(model, threads)
+        return publish(self._store, files) if wanted else directory_digest(files, threads)
 
 
 def _plain_task(first: Named, count: int) -> Task:
