@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.content import Content, Held, check_range, held, materialise, open_stream, read_text
+from protocol.content import (
+    Content,
+    Held,
+    Sink,
+    check_range,
+    held,
+    materialise,
+    open_stream,
+    read_text,
+    read_together,
+)
 from tests.processor.contents import Made, OnDisk
 
 DATA = bytes(range(100))
@@ -93,3 +105,49 @@ def test_of_a_text_that_is_too_long_one_byte_too_many_is_read(limit: int, tmp_pa
 
 def test_materialised_files_are_their_bytes(tmp_path: Path) -> None:
     assert materialise(dict(zip("abc", contents(tmp_path), strict=True))) == dict.fromkeys("abc", DATA)
+
+
+# Several side by side
+
+
+@given(st.integers(0, 100), st.integers(0, 100), st.sampled_from([64, 128, 1 << 20]))
+def test_side_by_side_a_range_is_its_bytes_of_each(one: int, other: int, width: int) -> None:
+    start, stop = min(one, other), max(one, other)
+    made = Made(DATA[:30], 70, lambda start, stop: DATA[30:][start:stop])
+    several = [Held(DATA), made, Held(DATA[::-1])]
+
+    found = [(at, rows.copy()) for at, rows in read_together(several, start, stop, width)]
+
+    assert [at for at, _ in found] == list(range(start, stop, width))
+    for number, data in enumerate((DATA, DATA, DATA[::-1])):
+        assert b"".join(rows[number].tobytes() for _, rows in found) == data[start:stop]
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 101), (-1, 5), (101, 102)])
+def test_side_by_side_ranges_that_leave_a_file_are_refused(start: int, stop: int) -> None:
+    longer = Held(bytes(200))
+    for several in ([Held(DATA), longer], [longer, Held(DATA)]):
+        with pytest.raises(ValueError, match="are not within"):
+            list(read_together(several, start, stop, 64))
+
+
+def test_a_sink_takes_each_range_before_it_is_yielded() -> None:
+    taken = list[tuple[int, int, list[bytes]]]()
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 5)
+
+    @kind
+    def take(context: int, rows: int, stride: int, first: int, count: int, at: int, size: int) -> None:
+        assert context == 1
+        taken.append((at, first, [ctypes.string_at(rows + k * stride, size) for k in range(count)]))
+
+    sink = Sink(ctypes.cast(take, ctypes.c_void_p).value or 0, 1)
+    for at, _ in read_together([Held(DATA), Held(DATA[::-1])], 3, 99, 64, sink):
+        assert taken[-1] == (at, 0, [DATA[at : min(at + 64, 99)], DATA[::-1][at : min(at + 64, 99)]])
+    assert len(taken) == 2
+
+    sink.take(np.empty((2, 0), np.uint8), 5)
+    sink.take(np.empty((0, 7), np.uint8), 5)
+    assert len(taken) == 2
+    rows = np.arange(30, dtype=np.uint8).reshape(3, 10)
+    sink.take(rows[1:, 2:5], 7, 4)
+    assert taken[-1] == (7, 4, [bytes([12, 13, 14]), bytes([22, 23, 24])])

@@ -108,6 +108,38 @@ def test_pieces_in_the_same_buffers_are_what_they_hold_each_time() -> None:
     assert hashing.finish([message[5 * 65_536 :] for message in messages]) == expected(messages)
 
 
+def test_pieces_by_compiled_code_and_by_python_are_one_message() -> None:
+    """Whoever asks for the lanes points them elsewhere, also between the same buffers filled again."""
+    if not sha256_lanes._ENGINE.kernels(0):
+        pytest.skip("this machine hashes with hashlib, which has no lanes")
+    import ctypes
+
+    import numpy as np
+
+    messages = [content(3 * 65_536 + 9, seed) for seed in range(8)]
+    hashing, buffers = side_by_side(8, len(messages[0])), [bytearray(65_536) for _ in messages]
+
+    def fill(at: int) -> None:
+        for buffer, message in zip(buffers, messages, strict=True):
+            buffer[:] = message[at : at + 65_536]
+
+    fill(0)
+    hashing.update(buffers)
+    lanes = hashing.lanes
+    assert lanes is not None and lanes.width == 8
+    held = [np.frombuffer(message, np.uint8, 65_536, 65_536).copy() for message in messages]
+    pointers = (ctypes.c_uint64 * lanes.width).from_address(lanes.pointers)
+    pointers[:] = [row.ctypes.data for row in held]
+    ctypes.CFUNCTYPE(None, *[ctypes.c_uint64] * 3)(lanes.kernel)(lanes.state, lanes.pointers, 1024)
+    fill(2 * 65_536)
+    hashing.update(buffers)
+    assert hashing.finish([message[3 * 65_536 :] for message in messages]) == expected(messages)
+
+
+def test_hashlib_has_no_lanes_to_fill() -> None:
+    assert side_by_side(1, MIB).lanes is None
+
+
 def test_pieces_that_are_no_whole_blocks_are_refused() -> None:
     if not sha256_lanes._ENGINE.kernels(0):
         pytest.skip("this machine hashes with hashlib, which takes any")
