@@ -8,6 +8,7 @@ import random
 import resource
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from network import leaf_rows
 from network.arrival import open_file
 from network.directory_store import DirectoryStore
 from network.layered_store import LayeredStore
@@ -376,28 +378,57 @@ def test_no_file_stays_open_however_reading_ends(shared: DirectoryStore) -> None
         assert open_files() == before
 
 
+@contextmanager
+def few_open_files(count: int) -> Iterator[None]:
+    """Let this process open ``count`` files more."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = {int(path.name) for path in Path("/proc/self/fd").iterdir()}
+    free = [number for number in range(len(taken) + count + 10) if number not in taken]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[count], before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 @pytest.mark.parametrize("is_verified", [False, True])
 @pytest.mark.parametrize("is_whole", [False, True])
+@pytest.mark.parametrize("is_counted", [False, True])
 def test_more_files_than_may_be_open_are_read_one_by_one(
-    store: DirectoryStore, is_verified: bool, is_whole: bool
+    store: DirectoryStore, is_verified: bool, is_whole: bool, is_counted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also where somebody else has opened so many."""
     contents = several(store) * 10
     if is_verified:
         read_all(contents)
     if not is_whole:
         change(paths_of(contents[1])[1])
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    taken = {int(path.name) for path in Path("/proc/self/fd").iterdir()}
-    free = [number for number in range(len(taken) + 20) if number not in taken]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free[10], before[1]))
-    try:
+    if not is_counted:
+        monkeypatch.setattr(leaf_rows._OPEN_FILES, "take", lambda _: True)
+        monkeypatch.setattr(leaf_rows._OPEN_FILES, "give_back", lambda _: None)
+    with few_open_files(10):
         if is_whole:
             assert read_all(contents, CHUNK - 1, WIDE)[0] == [data[CHUNK - 1 :] for data in ALL] * 10
         else:
             with pytest.raises(BlockCorrupt):
                 read_all(contents, CHUNK - 1, WIDE)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_threads_share_the_files_that_may_be_open(store: DirectoryStore) -> None:
+    contents, right = several(store) * 10, list[bool]()
+
+    def run() -> None:
+        for _ in range(3):
+            right.append(read_all(contents, CHUNK - 1, WIDE)[0] == [data[CHUNK - 1 :] for data in ALL] * 10)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    with few_open_files(60):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert right == [True] * 12
+    assert leaf_rows._OPEN_FILES._count == 0
 
 
 def test_threads_read_side_by_side_at_once(shared: DirectoryStore) -> None:
