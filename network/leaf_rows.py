@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from network.hashed_files import Hashed, fill
 from network.mapped_files import MappedFiles, can_map
+from network.open_files import OpenFiles
 from network.verified_files import look
 from protocol.content import Rows, Sink
 from protocol.sha256_lanes import Hashing, Lanes, most_together, side_by_side
@@ -23,6 +24,7 @@ IN_CACHE = 512 * 1024  # bytes of all lanes together that are read before they a
 _BLOCK = 64
 _ABSENT = -1  # no file has this number
 
+_OPEN_FILES = OpenFiles()
 _WINDOWS: list[MappedFiles] = []  # room for files that need not be copied
 _ROOMS: list[Rows] = []  # memory to read into: getting it from the system anew costs more than hashing
 
@@ -43,13 +45,15 @@ class LeafRows:
     def __init__(self, paths: Sequence[str], size: int) -> None:
         self.size = size
         self._stack = contextlib.ExitStack()
-        try:
-            self._files = [self._open(path) for path in paths]
-        except OSError as error:
-            self._stack.close()
-            if error.errno not in (errno.EMFILE, errno.ENFILE):
-                raise
-            self._files = [_ABSENT] * len(paths)
+        self._files = [_ABSENT] * len(paths)
+        if _OPEN_FILES.take(len(paths)):
+            self._stack.callback(_OPEN_FILES.give_back, len(paths))
+            try:
+                self._files = [self._open(path) for path in paths]
+            except OSError as error:
+                self._stack.close()
+                if error.errno not in (errno.EMFILE, errno.ENFILE):
+                    raise
         self.stats = [self.stat(number) for number in range(len(paths))]
 
     def __enter__(self) -> LeafRows:
