@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from network.hashed_files import Hashed, fill
-from network.mapped_files import MappedFiles, can_map
+from network.mapped_files import laid
 from network.open_files import OpenFiles
 from network.verified_files import look
 from protocol.content import Rows, Sink
@@ -25,7 +25,6 @@ _BLOCK = 64
 _ABSENT = -1  # no file has this number
 
 _OPEN_FILES = OpenFiles()
-_WINDOWS: list[MappedFiles] = []  # room for files that need not be copied
 _ROOMS: list[Rows] = []  # memory to read into: getting it from the system anew costs more than hashing
 
 Digests: TypeAlias = list[Hashed | None]
@@ -134,16 +133,11 @@ class LeafRows:
     @contextlib.contextmanager
     def _mapped(self, sink: Sink | None) -> Iterator[Rows | None]:
         """Give the files as they lie in the system's cache, for a sink that needs no copy; None where they do not."""
-        compiled = _read_and_hash() if sink is not None and self.size and can_map() else None
-        if compiled is None or most_together(self.size) == 1:
+        if sink is None or _read_and_hash() is None or most_together(self.size) == 1:
             yield None
             return
-        window = _window(len(self._files), self.size)
-        try:
-            yield window.rows if window.lay(self._files) else None
-        finally:
-            window.clear()
-            _WINDOWS.append(window)
+        with laid(self._files, self.size) as rows:
+            yield rows
 
     def _filled(self, group: slice, at: int, rows: Rows, take: _Taking) -> NDArray[np.bool_]:
         return np.ones(len(rows), np.bool_) if take.is_filled or not rows.size else self._fill(group, at, rows)
@@ -172,15 +166,6 @@ class _Taking(NamedTuple):
 
 def _is_same(now: os.stat_result | None, before: os.stat_result | None) -> bool:
     return now is not None and before is not None and look(now) == look(before)
-
-
-def _window(count: int, size: int) -> MappedFiles:
-    """Return one that was used before, or a new one where none is as large."""
-    while _WINDOWS:
-        window = _WINDOWS.pop()
-        if (window.count, window.size) == (count, size):
-            return window
-    return MappedFiles(count, size)
 
 
 @contextlib.contextmanager

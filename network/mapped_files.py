@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -18,6 +19,32 @@ from protocol.content import Rows
 
 _NOTHING, _FIXED, _NO_RESERVE = 0, 0x10, 0x4000  # PROT_NONE, MAP_FIXED, MAP_NORESERVE of Linux
 _FAILED = ctypes.c_void_p(-1).value
+
+
+_WINDOWS: list[MappedFiles] = []  # room that was used before
+
+
+@contextmanager
+def laid(files: Sequence[int], size: int) -> Iterator[Rows | None]:
+    """Give open files of ``size`` bytes as rows that need no copy; None where they do not lie in the system's cache."""
+    if not hasattr(mmap, "MAP_POPULATE") or not size:
+        yield None
+        return
+    window = _window(len(files), size)
+    try:
+        yield window.rows if window.lay(files) else None
+    finally:
+        window.clear()
+        _WINDOWS.append(window)
+
+
+def _window(count: int, size: int) -> MappedFiles:
+    """Return one that was used before, or a new one where the last one had another size."""
+    try:
+        window = _WINDOWS.pop()
+    except IndexError:
+        return MappedFiles(count, size)
+    return window if (window.count, window.size) == (count, size) else MappedFiles(count, size)
 
 
 class MappedFiles:
@@ -58,11 +85,6 @@ class MappedFiles:
         if _libc().mincore(self._address, self.count * self._stride, self._resident.ctypes.data):
             return False
         return bool((self._resident & 1).all())
-
-
-def can_map() -> bool:
-    """Return whether this system maps files as it has to."""
-    return hasattr(mmap, "MAP_POPULATE")
 
 
 def _mmap(address: int | None, length: int, protection: int, flags: int, file: int) -> int:

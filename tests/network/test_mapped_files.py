@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import random
 from pathlib import Path
@@ -10,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from network.leaf_rows import LeafRows
-from network.mapped_files import MappedFiles, can_map
+from network.mapped_files import MappedFiles
 from protocol import sha256_lanes
 from tests.network.test_leaf_rows import Pouring
 
-pytestmark = pytest.mark.skipif(not can_map(), reason="this system does not map files as it has to")
+pytestmark = pytest.mark.skipif(not hasattr(mmap, "MAP_POPULATE"), reason="this system does not map files as it has to")
 SIZE = 3 * 65_536 + 77
 
 
