@@ -34,6 +34,7 @@ from protocol.update import DELTA, IMPORTANCE, Update, encode_update
 from rondo import merge_session
 from rondo.merge_session import MergeSession, Outcome
 from tests.network.counting import CountingSource
+from tests.network.test_stored_content import few_open_files
 from tests.processor.factory import TinyRound, account, member, tiny_model, tiny_terms
 
 NO_LIMIT = 2**62
@@ -296,6 +297,15 @@ def test_where_the_directory_takes_no_more_the_cid_is_the_same(plain: World, mon
     monkeypatch.setattr(store, "put_blocks", full)
     with harmed(plain, plain.leaves(2)[1].cid, flipped):
         assert plain.merge(LayeredStore([store, source]), threads=2).digest == plain.expected()
+
+
+def test_where_few_files_may_be_open_the_cid_is_the_same(plain: World) -> None:
+    session = MergeSession(plain.store, Threads(4), threads=1)
+    with few_open_files(40):  # two threads' leaves
+        outcome = session.merge(
+            plain.base, plain.updates, None, {"rule": "median"}, consolidate=False, index=None, publish=False
+        )
+    assert outcome.digest == plain.expected("median")
 
 
 # Who is refused
