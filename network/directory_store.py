@@ -290,9 +290,17 @@ def _up_to_nodes(cids: Iterable[Cid]) -> Iterator[list[Cid]]:
 
 
 def _read(path: Path) -> tuple[bytes, os.stat_result]:
-    with path.open("rb") as file:
-        stat = os.fstat(file.fileno())  # before: whatever is written while we read will show
-        return file.read(MAX_BLOCK + 1), stat
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        stat = os.fstat(file)  # before: whatever is written while we read will show
+        left = min(stat.st_size, MAX_BLOCK) + 1
+        parts = []
+        while left and (part := os.read(file, left)):
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts), stat
+    finally:
+        os.close(file)
 
 
 def _touch(path: Path) -> bool:
