@@ -115,8 +115,8 @@ class LeafRows:
             for found, digest, stat in zip(is_whole, digests, self.stats, strict=True)
         ]
 
-    def _fill_and_hash(self, group: slice, hashing: Hashing, rows: Rows, take: _Taking) -> NDArray[np.bool_]:
-        """Fill ``rows``, let ``hashing`` take their blocks of 64 bytes, and return which files had that much."""
+    def _fill_and_hash(self, group: slice, hashing: Hashing, rows: Rows, take: _Taking) -> NDArray[np.bool_] | bool:
+        """Fill ``rows``, let ``hashing`` take their blocks of 64 bytes, and return which files had that much, or that all had."""
         length = rows.shape[1] // _BLOCK * _BLOCK
         lanes, compiled = hashing.lanes, _read_and_hash()
         if lanes is None or compiled is None or not length:
@@ -139,8 +139,8 @@ class LeafRows:
         with laid(self._files, self.size) as rows:
             yield rows
 
-    def _filled(self, group: slice, at: int, rows: Rows, take: _Taking) -> NDArray[np.bool_]:
-        return np.ones(len(rows), np.bool_) if take.is_filled or not rows.size else self._fill(group, at, rows)
+    def _filled(self, group: slice, at: int, rows: Rows, take: _Taking) -> NDArray[np.bool_] | bool:
+        return take.is_filled or not rows.size or self._fill(group, at, rows)
 
     def _fill(self, group: slice, at: int, rows: Rows) -> NDArray[np.bool_]:
         files = self._files[group]

@@ -129,6 +129,7 @@ class _InLanes:
         from protocol.sha256_kernel import initial_state
 
         self._kernel, self._count, self._length = kernel, count, length
+        self._address = 0  # of the kernel, once somebody asks
         self._state = np.repeat(np.array(initial_state(), np.uint32), width).reshape(8, width)
         self._pointers = np.empty(width, np.uint64)
         self._pieces: Sequence[Buffer] = ()
@@ -138,8 +139,9 @@ class _InLanes:
     @property
     def lanes(self) -> Lanes:
         self._pieces = ()  # whoever asks points elsewhere
-        kernel = ctypes.cast(self._kernel, ctypes.c_void_p).value or 0  # type: ignore[arg-type] # a ctypes function
-        return Lanes(kernel, self._state.ctypes.data, self._pointers.ctypes.data, len(self._pointers))
+        if not self._address:
+            self._address = ctypes.cast(self._kernel, ctypes.c_void_p).value or 0  # type: ignore[arg-type] # a ctypes function
+        return Lanes(self._address, self._state.ctypes.data, self._pointers.ctypes.data, len(self._pointers))
 
     def update(self, pieces: Sequence[Buffer]) -> None:
         if pieces is not self._pieces:  # else the same buffers were filled again
