@@ -18,7 +18,6 @@ from benchmarks.processes import CommandFailed, run_timed
 
 ROOT = Path(__file__).resolve().parent.parent
 PEER_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
-WARM_PARAMETERS = 2_000_000  # of each of as many updates, merged before the clock runs: files of several blocks
 LOOK_SECONDS = 0.01  # between two looks at how much memory a process holds
 KINDS = {"ewc": "ewc", "four_bytes": "int32"}  # of inputs (benchmarks/merge_store.py); int16 for all other cases
 
@@ -32,19 +31,17 @@ class Ours:
 
     def __init__(self, scratch: Path, size: Size) -> None:
         self.size = size
-        self._warm_size = Size(size.updates, WARM_PARAMETERS)
-        self._here, self._warm = scratch / size.name, scratch / f"warm-{size.updates}"
+        self._here = scratch / size.name
 
     def run(self, case: str, terms: dict[str, Any]) -> dict[str, Any]:
         """Merge once in a fresh process; return its seconds, memory and the model's CID."""
         kind = KINDS.get(case, "int16")
-        inputs, warm = self._inputs(self._here, self.size, kind), self._inputs(self._warm, self._warm_size, kind)
+        inputs = self._inputs(self._here, self.size, kind)
         if case == "command":
             return self._command(inputs)
         request = {
             "store": str(self._here / "store"),
             "inputs": str(inputs),
-            "warm": {"store": str(self._warm / "store"), "inputs": str(warm)},
             "terms": terms,
             "consolidate": case == "ewc",
         }
