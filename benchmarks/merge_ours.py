@@ -23,6 +23,7 @@ from network.processors import usable_processors
 from processor.runs import Threads
 from protocol import dag_pb, sha256_lanes, tensor_layout
 from protocol.cid import directory_cid, parse_cid
+from rondo.freed_memory import keep_freed_memory
 from rondo.merge_session import MergeSession
 
 
@@ -53,6 +54,7 @@ def main() -> None:
     request = json.loads(sys.argv[1])
     began = time.perf_counter()
     hashing = sha256_lanes.description()  # compiles the lanes
+    keep_freed_memory()  # as the command does
     rest = (request["terms"], request["consolidate"])
     merge_once(DirectoryStore(Path(request["store"])), Path(request["inputs"]), *rest)
     forget()

@@ -131,13 +131,18 @@ class LeafRows:
         return filled
 
     @contextlib.contextmanager
-    def _mapped(self, sink: Sink | None) -> Iterator[Rows | None]:
-        """Give the files as they lie in the system's cache, for a sink that needs no copy; None where they do not."""
-        if sink is None or _read_and_hash() is None or most_together(self.size) == 1:
+    def mapped(self) -> Iterator[Rows | None]:
+        """Give all files as they lie in the system's cache, without a copy; None where one does not, or is not there."""
+        if None in self.stats:
             yield None
             return
         with laid(self._files, self.size) as rows:
             yield rows
+
+    def _mapped(self, sink: Sink | None) -> contextlib.AbstractContextManager[Rows | None]:
+        """As `mapped`, for a sink: whoever keeps rows until the next ones needs a copy, and so does hashlib."""
+        is_of_use = sink is not None and _read_and_hash() is not None and most_together(self.size) > 1
+        return self.mapped() if is_of_use else contextlib.nullcontext()
 
     def _filled(self, group: slice, at: int, rows: Rows, take: _Taking) -> NDArray[np.bool_] | bool:
         return take.is_filled or not rows.size or self._fill(group, at, rows)

@@ -129,6 +129,10 @@ class LeafContent(Pieced):
         """Say whether the file of the leaf ``number``, which ``stat`` describes now, is the one that was verified."""
         return stat is not None and look(stat) == self._looks.get(self._leaves[number].cid)
 
+    def doubt(self, number: int) -> None:
+        """Let a leaf count as not verified: its file changed."""
+        self._looks.pop(self._leaves[number].cid, None)
+
     def settle(self, number: int, hashed: Hashed | None) -> bool:
         """Take note of what the file of a leaf held; say whether that was right. If not it is mended, or an error raised."""
         leaf = self._leaves[number]
@@ -210,6 +214,18 @@ def _read_verified(
     sink: Sink | None,
 ) -> Iterator[tuple[int, Rows]]:
     offset = contents[0].leaf(number).offset
+    if sink is not None:
+        with files.mapped() as whole:
+            if whole is not None and all(one.is_unchanged(number, files.stat(at)) for at, one in enumerate(contents)):
+                rows = whole[:, slice(*between)]
+                sink.take(rows, offset + between[0])
+                changed = [one for at, one in enumerate(contents) if not one.is_unchanged(number, files.stat(at))]
+                for one in changed:
+                    one.doubt(number)
+                if changed:
+                    raise ReadAgain
+                yield offset + between[0], rows
+                return
     for at, rows in files.pieces(*between, width):
         for index, (one, row) in enumerate(zip(contents, rows, strict=True)):
             if not one.is_unchanged(number, files.stat(index)):

@@ -110,8 +110,10 @@ def _merge(
     from network.session import open_content
     from network.settings import load_settings
     from protocol.cid import directory_cid
+    from rondo.freed_memory import keep_freed_memory
     from rondo.merge_session import MergeSession
 
+    keep_freed_memory()
     settings = load_settings(config)
     base_digest, digests = _digest(base), [_digest(one) for one in _named(updates)]
     with ExitStack() as stack:
