@@ -214,18 +214,8 @@ def _read_verified(
     sink: Sink | None,
 ) -> Iterator[tuple[int, Rows]]:
     offset = contents[0].leaf(number).offset
-    if sink is not None:
-        with files.mapped() as whole:
-            if whole is not None and all(one.is_unchanged(number, files.stat(at)) for at, one in enumerate(contents)):
-                rows = whole[:, slice(*between)]
-                sink.take(rows, offset + between[0])
-                changed = [one for at, one in enumerate(contents) if not one.is_unchanged(number, files.stat(at))]
-                for one in changed:
-                    one.doubt(number)
-                if changed:
-                    raise ReadAgain
-                yield offset + between[0], rows
-                return
+    if sink is not None and (yield from _pour(contents, number, files, between, sink)):
+        return
     for at, rows in files.pieces(*between, width):
         for index, (one, row) in enumerate(zip(contents, rows, strict=True)):
             if not one.is_unchanged(number, files.stat(index)):
@@ -233,3 +223,26 @@ def _read_verified(
         if sink is not None:
             sink.take(rows, offset + at)
         yield offset + at, rows
+
+
+def _pour(
+    contents: Sequence[LeafContent], number: int, files: LeafRows, between: tuple[int, int], sink: Sink
+) -> Generator[tuple[int, Rows], None, bool]:
+    """Let ``sink`` take verified leaves from where they lie; return whether it did. Raises ReadAgain where one changed."""
+
+    def changed() -> list[LeafContent]:
+        return [one for index, one in enumerate(contents) if not one.is_unchanged(number, files.stat(index))]
+
+    start, stop = between
+    offset = contents[0].leaf(number).offset + start
+    with files.mapped() as whole:
+        if whole is None or changed():
+            return False
+        rows = whole[:, start:stop]
+        sink.take(rows, offset)
+        for one in (doubtful := changed()):
+            one.doubt(number)
+        if doubtful:
+            raise ReadAgain
+        yield offset, rows
+    return True

@@ -166,7 +166,8 @@ def read_together(
 
     Args:
         width: A multiple of 64.
-        sink: Takes every range once before it is yielded, in smaller ranges of some of the contents as it may be.
+        sink: Takes every range once before it is yielded, in smaller ranges of some of the contents as it may be. What is
+            yielded then may be wider than ``width``.
 
     Raises:
         ReadAgain: Something was amiss, and is mended now.

@@ -638,3 +638,42 @@ def test_a_leaf_that_changes_while_it_is_hashed_is_read_again_or_refused(store: 
                     file.seek(CHUNK - 1)
                     file.write(bytes([ALL[3][2 * CHUNK - 1] ^ 1]))
     assert read_all(contents, CHUNK, 2 * CHUNK)[0] == [data[CHUNK : 2 * CHUNK] for data in ALL]
+
+
+class Spoiling(Pouring):
+    """A sink during whose first call a file is changed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(FILES, WIDE)
+        self._path: Path | None = path
+
+    def _take(self, context: int, rows: int, stride: int, first: int, count: int, at: int, size: int) -> None:
+        super()._take(context, rows, stride, first, count, at, size)
+        if self._path is not None:
+            change(self._path)
+            self._path = None
+
+
+@pytest.mark.parametrize("has_source", [True, False])
+@pytest.mark.parametrize("is_verified", [True, False])
+def test_a_file_that_changes_while_a_sink_takes_it_counts_for_nothing(
+    store: DirectoryStore, is_verified: bool, has_source: bool
+) -> None:
+    whole = MemoryStore()
+    contents = several(store, LayeredStore([store, whole]))
+    for data in ALL:
+        publish_file(whole, data)
+    if is_verified:
+        read_all(contents)
+    spoiling = Spoiling(paths_of(contents[2])[0])
+    if not has_source:
+        whole.blocks.clear()
+
+    with pytest.raises(ReadAgain if has_source or is_verified else BlockCorrupt):
+        for _ in read_together(contents, 0, WIDE, 65_536, spoiling.sink):
+            pass
+    if has_source:
+        assert read_all(contents)[0] == ALL
+    else:
+        with pytest.raises(BlockCorrupt):
+            read_all(contents)
