@@ -64,7 +64,7 @@ def test_a_file_that_is_cut_short_meanwhile_is_none(tmp_path: Path, monkeypatch:
         return honest(file, start, out)
 
     monkeypatch.setattr(hashed_files, "fill", cutting)
-    monkeypatch.setattr(hashed_files, "laid", lambda *_: nullcontext())  # as where files do not lie in the system's cache
+    monkeypatch.setattr(hashed_files, "laid", lambda *_: nullcontext())  # as where nothing is in the system's cache
     assert [hashed is None for hashed in hash_files(paths, 2 * PIECE)] == [False, False, True, False]
 
 
