@@ -45,8 +45,8 @@ def merge_once(store: DirectoryStore, inputs: Path, terms: dict[str, Any], conso
 
 def forget() -> None:
     """Forget the nodes and headers that were parsed; what was verified, each store object remembers for itself."""
-    for remembered in (dag_pb.encode_node, dag_pb.decode_node, tensor_layout._remembered):
-        remembered.cache_clear()
+    dag_pb.forget_nodes()
+    tensor_layout._remembered.cache_clear()
 
 
 def main() -> None:

@@ -45,15 +45,15 @@ class LeafRows:
         self.size = size
         self._stack = contextlib.ExitStack()
         self._files = [_ABSENT] * len(paths)
-        if _OPEN_FILES.take(len(paths)):
-            self._stack.callback(_OPEN_FILES.give_back, len(paths))
-            try:
-                self._files = [self._open(path) for path in paths]
-            except OSError as error:
-                self._stack.close()
-                if error.errno not in (errno.EMFILE, errno.ENFILE):
-                    raise
-        self.stats = [self.stat(number) for number in range(len(paths))]
+        self._erring: set[int] = set()  # numbers of files that the system did not read
+        try:
+            if _OPEN_FILES.take(len(paths)):
+                self._stack.callback(_OPEN_FILES.give_back, len(paths))
+                self._files = self._open_all(paths)
+            self.stats = [self.stat(number) for number in range(len(paths))]
+        except BaseException:
+            self._stack.close()
+            raise
 
     def __enter__(self) -> LeafRows:
         return self
@@ -62,9 +62,9 @@ class LeafRows:
         self._stack.close()
 
     def stat(self, number: int) -> os.stat_result | None:
-        """Return what describes a file now; None where it is gone or has another size."""
+        """Return what describes a file now; None where it is gone, has another size, or could not be read."""
         file = self._files[number]
-        stat = None if file == _ABSENT else os.fstat(file)
+        stat = None if file == _ABSENT or number in self._erring else os.fstat(file)
         return stat if stat is not None and stat.st_size == self.size else None
 
     def pieces(self, start: int, stop: int, width: int) -> Iterator[tuple[int, Rows]]:
@@ -148,8 +148,24 @@ class LeafRows:
         return take.is_filled or not rows.size or self._fill(group, at, rows)
 
     def _fill(self, group: slice, at: int, rows: Rows) -> NDArray[np.bool_]:
-        files = self._files[group]
-        return np.array([file != _ABSENT and fill(file, at, row.data) for file, row in zip(files, rows, strict=True)])
+        numbers = range(len(self._files))[group]
+        return np.array([self._fill_row(number, at, row) for number, row in zip(numbers, rows, strict=True)])
+
+    def _fill_row(self, number: int, at: int, row: Rows) -> bool:
+        try:
+            return self._files[number] != _ABSENT and fill(self._files[number], at, row.data)
+        except OSError:  # such as a disk that errs: another store may have the leaf
+            self._erring.add(number)
+            return False
+
+    def _open_all(self, paths: Sequence[str]) -> list[int]:
+        try:
+            return [self._open(path) for path in paths]
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            self._stack.close()
+            return [_ABSENT] * len(paths)
 
     def _open(self, path: str) -> int:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import threading
 
+_MOST = 16_384  # a process may map so many, and has room for other mappings
 _SHARE = (3, 4)  # the rest is for whoever opens a file, or a connection, at a time
 
 
@@ -19,7 +20,8 @@ class OpenFiles:
         """Say whether ``count`` more may be opened; they count as open then, until `give_back`."""
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         with self._lock:
-            if most != resource.RLIM_INFINITY and self._count + count > most * _SHARE[0] // _SHARE[1]:
+            limit = _MOST if most == resource.RLIM_INFINITY else min(_MOST, most * _SHARE[0] // _SHARE[1])
+            if self._count + count > limit:
                 return False
             self._count += count
             return True

@@ -20,6 +20,7 @@ from protocol.content import Content, Pieced, ReadAgain, Rows, Sink, check_range
 from protocol.types import Digest
 from protocol.unixfs import Leaf, read_leaf
 
+MOST_HELD = 32  # leaves of a file that its directory cannot keep: more than threads read at once
 _ALIGNED = 64  # bytes: what every piece but the last is a multiple of
 
 
@@ -28,7 +29,7 @@ class LeafContent(Pieced):
 
     Each read looks whether the leaf's file still is the one that was verified. A leaf whose file changed, or that nobody
     has verified, is got from ``source``, which verifies it, before its bytes are handed out. Memory is a look and a path
-    for each leaf; no file stays open; any number of threads may read.
+    for each leaf, and a few leaves that the directory cannot keep; no file stays open; any number of threads may read.
 
     Args:
         leaves: Of the file, in order.
@@ -166,6 +167,8 @@ class LeafContent(Pieced):
             self._looks[leaf.cid] = now
         else:
             self._held[number] = data
+            if len(self._held) > MOST_HELD:
+                self._held.pop(next(iter(self._held)), None)
         return data
 
 

@@ -15,8 +15,10 @@ PIECE = 1 << 11  # coordinates at a time: their sums stay in the nearest cache w
 TOGETHER = 8  # rows: the sums are loaded and stored an eighth as often
 
 # The context: a head, then for each segment SEGMENT numbers and a factor for each member, then the sums.
-HEAD = 6
-SEGMENTS, MEMBERS, NARROW, LIMIT, OUTSIDE, SIZE = range(HEAD)  # NARROW: whether int32 holds every sum
+HEAD = 7
+SEGMENTS, MEMBERS, NARROW, LIMIT, OUTSIDE, SIZE, TAKEN = range(
+    HEAD
+)  # NARROW: whether int32 holds every sum; TAKEN: bytes
 SEGMENT = 3
 BEGIN, END, SUMS = range(SEGMENT)
 
@@ -82,6 +84,7 @@ def _take(context: Any, data: NDArray[Any], stride: int, item: int, first: int, 
             else:
                 _weighted_sum(rows, step, factors, wide[:width])
                 _put(wide[:width], sums, first == 0)
+    head[TAKEN] += count * size  # last: Numba tells the caller of no error, such as that memory is out
 
 
 @_compile

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from processor.blocks import Member, Span, block_width, spans
 from processor.columns import Column, columns, read_parts, until_whole
-from processor.importance import importances, rescaling, scales, stacked
+from processor.importance import Tables, importances, rescaling, scales, stacked
 from processor.kernels import COMPILED_FROM, compiled, looked_up
 from processor.networks import MOST_WIRES, trimmed_sum, trimming, wires
 from processor.runs import Run, serial
@@ -59,22 +59,33 @@ def consolidate(
     trainable = trainable_specs(base.specs)
     whole = spans(trainable)
     tables = rescaling(members, whole, run)
-    own = {spec.name: stacked(tables, spec.name) for spec in trainable}
-    factors = {name: scales(table) for name, table in own.items()}
+    factors = _factors(tables, [spec.name for spec in trainable])
 
     result = empty_arrays({spec.name: spec.shape for spec in trainable}, np.dtype(np.uint32))
     shared = result if shares_memory else None  # what other machines work with is shipped to them
 
     def work(column: Column) -> list[_Renewed]:
-        found = [
-            (span, renewed(np.asarray(values, np.uint8), own[span.name], factors[span.name], _before(base, span), rule))
-            for span, values in read_parts(column, importances(members), block_width(len(members), 4))
-        ]
+        found = []
+        for span, values in read_parts(column, importances(members), block_width(len(members), 4)):
+            own, before = stacked(tables, span.name), _before(base, span)
+            found.append((span, renewed(np.asarray(values, np.uint8), own, factors[span.name], before, rule)))
         return found if shared is None else _written(found, shared)
 
     for found in run(until_whole(work), columns(whole, importances(members))):
         _written(found, result)
     return result
+
+
+def _factors(tables: Tables, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Return `scales` of each tensor's tables; tensors share most of them (processor.importance.rescale_tables)."""
+    known: dict[tuple[int, ...], NDArray[np.float64]] = {}
+    found = {}
+    for name in names:
+        shared = tuple(id(each[name]) for each in tables)
+        if shared not in known:
+            known[shared] = scales(stacked(tables, name))
+        found[name] = known[shared]
+    return found
 
 
 def _written(found: list[_Renewed], importance: dict[str, Array]) -> list[_Renewed]:

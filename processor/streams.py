@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.blocks import Span
+from processor.blocks import ROOM, Span
 from processor.columns import Column, Tensors, alike_tensors
 from processor.kernels import COMPILED_FROM, compiled
 from protocol.content import Sink, read_together
@@ -19,6 +19,7 @@ from protocol.tensors import Stored
 from protocol.update import WINDOW
 
 WIDTH = 1 << 18  # bytes of a row that are asked for at once; they are summed in much smaller pieces
+_ALIGNED = 64  # bytes: what ranges of a file that are read at once are a multiple of
 _NARROW = 1 << 31
 
 _ROOMS: list[NDArray[np.int64]] = []  # memory got from the system anew costs more than summing
@@ -32,8 +33,8 @@ def streamed_sums(column: Column, tensors_of: Tensors, factors: Sequence[Sequenc
         factors: For each span one a member, such that no sum can leave int64 (processor.weighted_mean).
 
     Returns:
-        None where there is little to sum or no compiled code, the files do not lie in pieces, or a value is outside its
-        dtype's window: who reads the blocks finds out.
+        None where there is little to sum or no compiled code, the files do not lie in pieces, memory is out, or a value is
+        outside its dtype's window: who reads the blocks finds out.
 
     Raises:
         As `processor.columns.read_parts`, but OutsideWindow.
@@ -48,13 +49,14 @@ def streamed_sums(column: Column, tensors_of: Tensors, factors: Sequence[Sequenc
     begins = [each[0].start + span.start * item for span, each in zip(column, tensors, strict=True)]
     context, places = _context(module, column, begins, tensors, factors)
     contents, stop = [tensor.content for tensor in tensors[0]], begins[-1] + column[-1].size * item
+    width = max(_ALIGNED, min(WIDTH, ROOM // len(contents)) // _ALIGNED * _ALIGNED)
     try:
-        for _ in read_together(contents, begins[0], stop, WIDTH, Sink(function, context.ctypes.data)):
+        for _ in read_together(contents, begins[0], stop, width, Sink(function, context.ctypes.data)):
             pass  # the sink has taken it
     except BaseException:
         _ROOMS.append(context)
         raise
-    if context[module.OUTSIDE]:
+    if context[module.OUTSIDE] or context[module.TAKEN] != len(contents) * (stop - begins[0]):
         _ROOMS.append(context)
         return None
     return _sums(column, context, places)
@@ -89,6 +91,7 @@ def _context(
         module.NARROW: is_narrow,
         module.LIMIT: WINDOW[dtype.name][1],
         module.OUTSIDE: 0,
+        module.TAKEN: 0,
         module.SIZE: size,
     }
     for at, value in head.items():

@@ -33,6 +33,7 @@ _SYMLINK = 4  # UnixFS type
 _LINK_HEAD = bytes((1 << 3 | _BYTES, 36))  # a CID's 36 bytes follow
 _NAME_AT = 2 + 36 + 1  # where a link says how long its name is
 _REMEMBERED = 128  # nodes: whoever opens an artifact needs each of them several times
+_LONGEST_REMEMBERED = 128 * 1024  # bytes of such a node: 1024 links inside a file have about 60,000
 _ANY_CID = Cid(RAW, Digest(bytes(32)))  # all are of one length
 _DO = "Import the content again with the profile unixfs-v1-2025."
 
@@ -67,9 +68,13 @@ class Node:
         return sum(self.sizes)
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def encode_node(node: Node) -> bytes:
     """Return the block of ``node``."""
+    is_small = len(node.links) <= MAX_LINKS and sum(len(link.name) for link in node.links) <= _LONGEST_REMEMBERED
+    return _remembered_encoding(node) if is_small else _encode(node)
+
+
+def _encode(node: Node) -> bytes:
     unixfs = bytearray(_number(1, node.kind))
     if node.kind is Kind.FILE:
         unixfs += _number(3, node.size)
@@ -91,7 +96,6 @@ def link_bytes(name: str, total_size: int) -> int:
     return len(_string(2, _encode_link(PbLink(_ANY_CID, name, total_size))))
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def decode_node(block: bytes, most: int = MAX_LINKS) -> Node:
     """Return the node that ``block`` encodes, which has at most ``most`` links.
 
@@ -102,6 +106,16 @@ def decode_node(block: bytes, most: int = MAX_LINKS) -> Node:
         NotCanonical: The block is not a node, has more than ``most`` links or 1024 sizes, or is not in its canonical
             encoding. Reading ends at the first field too many, so a hostile block costs no more than an honest one.
     """
+    return (_remembered_node if len(block) <= _LONGEST_REMEMBERED else _decode)(block, most)
+
+
+def forget_nodes() -> None:
+    """Forget the nodes that were encoded and decoded."""
+    _remembered_node.cache_clear()
+    _remembered_encoding.cache_clear()
+
+
+def _decode(block: bytes, most: int) -> Node:
     links: list[PbLink] = []
     unixfs = b""
     for number, value in _fields(block, most + 1):
@@ -116,6 +130,10 @@ def decode_node(block: bytes, most: int = MAX_LINKS) -> Node:
             "A dag-pb node is not in its canonical encoding.", "Its bytes differ when encoded again.", _DO
         )
     return node
+
+
+_remembered_node = lru_cache(_REMEMBERED)(_decode)
+_remembered_encoding = lru_cache(_REMEMBERED)(_encode)
 
 
 def may_link(block: bytes) -> bool:

@@ -6,7 +6,9 @@ import ctypes
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_… of glibc's malloc.h
 KEPT = 128 * 1024 * 1024  # bytes at the end of the heap
-LARGE = 64 * 1024 * 1024  # bytes from which on an array has a piece of the address space of its own
+LARGE = (
+    32 * 1024 * 1024
+)  # bytes from which on an array has a piece of the address space of its own; the most that is taken
 
 
 def keep_freed_memory() -> None:
@@ -16,6 +18,5 @@ def keep_freed_memory() -> None:
     takes longer than what is computed in them (mallopt(3), NOTES of M_MMAP_THRESHOLD).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_MMAP_THRESHOLD, LARGE)
+    if mallopt is not None and mallopt(_MMAP_THRESHOLD, LARGE):
         mallopt(_TRIM_THRESHOLD, KEPT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import gc
 import hashlib
 import os
@@ -356,3 +357,36 @@ def test_compiled_code_reads_where_there_are_lanes(tmp_path: Path, monkeypatch: 
     with LeafRows(paths, 100_001) as files:
         assert only_digests(hashed(files, 65_536)[1]) == digests_of(data)
     assert offsets == [0, 65_536]
+
+
+def test_a_file_that_the_disk_does_not_give_is_none_and_disturbs_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, data = written(tmp_path, 3, 100_000)
+    honest = leaf_rows.fill
+
+    def erring(file: int, start: int, out: memoryview) -> bool:
+        if Path(f"/proc/self/fd/{file}").readlink().name == Path(paths[1]).name:
+            raise OSError(errno.EIO, "the disk errs")
+        return honest(file, start, out)
+
+    monkeypatch.setattr(leaf_rows, "fill", erring)
+    monkeypatch.setattr(leaf_rows, "_read_and_hash", lambda: None)
+    with LeafRows(paths, 100_000) as files:
+        answers = hashed(files, 32_768)[1]
+        assert only_digests(answers) == [None if number == 1 else each for number, each in enumerate(digests_of(data))]
+        assert files.stat(1) is None and files.stat(0) is not None
+
+
+def test_no_file_stays_open_where_one_cannot_be_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths, _ = written(tmp_path, 3, 100)
+    before, counted = len(list(Path("/proc/self/fd").iterdir())), leaf_rows._OPEN_FILES._count
+
+    def stale(file: int) -> os.stat_result:
+        raise OSError(errno.ESTALE, "gone from its server")
+
+    monkeypatch.setattr(os, "fstat", stale)
+    with pytest.raises(OSError, match="gone from its server"):
+        LeafRows(paths, 100)
+    monkeypatch.undo()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before and leaf_rows._OPEN_FILES._count == counted

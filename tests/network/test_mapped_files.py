@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from network import mapped_files
 from network.leaf_rows import LeafRows
-from network.mapped_files import MappedFiles
+from network.mapped_files import MappedFiles, laid
 from protocol import sha256_lanes
 from tests.network.test_leaf_rows import Pouring
 
@@ -65,6 +66,34 @@ def test_what_is_no_file_is_not_laid() -> None:
     window.clear()
     os.close(reading)
     os.close(writing)
+
+
+def test_a_system_that_refuses_a_file_is_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths, _ = written(tmp_path, 2)
+    files, (reading, writing) = opened(paths), os.pipe()
+    monkeypatch.setattr(mapped_files, "_REFUSING", set())
+    monkeypatch.setattr(mapped_files, "_WINDOWS", [])
+    with laid([files[0], reading], SIZE) as rows:
+        assert rows is None
+    assert {os.fstat(reading).st_dev} == mapped_files._REFUSING and not mapped_files._WINDOWS
+
+    monkeypatch.setattr(MappedFiles, "lay", lambda *_: pytest.fail("asked again"))
+    with laid([files[0], reading], SIZE) as rows:
+        assert rows is None
+    for file in (*files, reading, writing):
+        os.close(file)
+
+
+def test_files_of_others_are_not_laid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of them the system says that all is in its cache, whatever is."""
+    paths, _ = written(tmp_path, 1)
+    files = opened(paths)
+    with laid(files, SIZE) as rows:
+        assert rows is not None
+    monkeypatch.setattr(os, "geteuid", lambda: os.fstat(files[0]).st_uid + 1)
+    with laid(files, SIZE) as rows:
+        assert rows is None
+    os.close(files[0])
 
 
 def test_room_is_no_memory_and_is_given_back() -> None:

@@ -169,3 +169,32 @@ def test_arrays_in_memory_are_left_to_others() -> None:
     (span,) = spans(specs_of([100]))
 
     assert streams.streamed_sums((span,), lambda _: arrays, [[1, 1]]) is None
+
+
+def test_rows_that_the_sink_did_not_take_are_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numba tells nobody that memory was out within a sink."""
+    values = [{"00000.t": np.arange(200, dtype=np.int16)} for _ in range(4)]
+    honest, taken = Sink.take, list[int]()
+
+    def forgetful(self: Sink, rows: Rows, at: int, first: int = 0) -> None:
+        taken.append(at)
+        if len(taken) != 3:
+            honest(self, rows, at, first)
+
+    monkeypatch.setattr(Sink, "take", forgetful)
+    assert summed([200], files_of(values), {"00000.t": [1] * 4}) is None
+
+
+def test_memory_does_not_grow_with_the_number_of_updates(monkeypatch: pytest.MonkeyPatch) -> None:
+    widths: list[int] = []
+    honest = streams.read_together
+
+    def noting(contents: Sequence[Content], start: int, stop: int, width: int, sink: Sink) -> Any:
+        widths.append(len(contents) * width)
+        return honest(contents, start, stop, width, sink)
+
+    monkeypatch.setattr(streams, "read_together", noting)
+    for count in (3, 2000):
+        files_of_one = files_of([{"00000.t": np.ones(100, np.int16)}] * count)
+        assert summed([100], files_of_one, {"00000.t": [1] * count}) == {"00000.t": [count] * 100}
+    assert max(widths) <= streams.ROOM

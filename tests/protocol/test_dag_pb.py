@@ -145,3 +145,13 @@ def test_a_changed_byte_is_another_node_or_refused(data: st.DataObject) -> None:
     except NotCanonical:
         return
     assert encode_node(value) == changed
+
+
+def test_a_hostile_node_is_not_remembered() -> None:
+    dag_pb.forget_nodes()
+    large = encode_node(Node(Kind.DIRECTORY, (PbLink(Cid(RAW, Digest(bytes(32))), "n" * 200_000, 0),)))
+
+    decode_node(large)
+    assert dag_pb._remembered_node.cache_info().currsize == dag_pb._remembered_encoding.cache_info().currsize == 0
+    decode_node(encode_node(Node(Kind.DIRECTORY, ())))
+    assert dag_pb._remembered_node.cache_info().currsize == 1
