@@ -31,9 +31,10 @@ MAX_DIRECTORY_BYTES = 256 * 1024  # a directory whose node would be larger is ha
 MAX_DIRECTORY_LINKS = MAX_DIRECTORY_BYTES // 45  # as many as names of one byte leave room for
 _SYMLINK = 4  # UnixFS type
 _LINK_HEAD = bytes((1 << 3 | _BYTES, 36))  # a CID's 36 bytes follow
+_LEAST_LINK = 45  # bytes of a link without a name
 _NAME_AT = 2 + 36 + 1  # where a link says how long its name is
 _REMEMBERED = 128  # nodes: whoever opens an artifact needs each of them several times
-_LONGEST_REMEMBERED = 128 * 1024  # bytes of such a node: 1024 links inside a file have about 60,000
+_LONGEST_REMEMBERED = 16 * 1024  # bytes of such a node: files of up to 300 MiB have one
 _ANY_CID = Cid(RAW, Digest(bytes(32)))  # all are of one length
 _DO = "Import the content again with the profile unixfs-v1-2025."
 
@@ -70,7 +71,7 @@ class Node:
 
 def encode_node(node: Node) -> bytes:
     """Return the block of ``node``."""
-    is_small = len(node.links) <= MAX_LINKS and sum(len(link.name) for link in node.links) <= _LONGEST_REMEMBERED
+    is_small = sum(_LEAST_LINK + len(link.name) for link in node.links) <= _LONGEST_REMEMBERED
     return _remembered_encoding(node) if is_small else _encode(node)
 
 
