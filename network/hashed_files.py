@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from network.mapped_files import laid
-from protocol.sha256_lanes import MOST_LANES, side_by_side
+from protocol.sha256_lanes import MOST_LANES, Hashing, side_by_side
 
 PIECE = 64 * 1024  # bytes that are read of each file in turn
 _APART = 17 * 64  # bytes between the pieces, so that they do not all want the same lines of the cache
@@ -67,14 +67,13 @@ def _digests(files: Sequence[int], size: int) -> list[bytes | None]:
     except IndexError:
         room = bytearray(MOST_LANES * (PIECE + _APART))
     try:
-        return _digests_in(memoryview(room), files, size)
+        return _digests_in(memoryview(room), hashing, files, size)
     finally:
         _ROOMS.append(room)
 
 
-def _digests_in(room: memoryview, files: Sequence[int], size: int) -> list[bytes | None]:
+def _digests_in(room: memoryview, hashing: Hashing, files: Sequence[int], size: int) -> list[bytes | None]:
     pieces = [room[at * (PIECE + _APART) :][:PIECE] for at in range(len(files))]
-    hashing = side_by_side(len(files), size)
     cut = [False] * len(files)
     end = max(size - 1, 0) // PIECE * PIECE  # where the last piece begins, which need not be whole
     for start in range(0, end, PIECE):
