@@ -18,6 +18,7 @@ from network.mapped_files import laid
 from network.open_files import OpenFiles
 from network.verified_files import look
 from protocol.content import Rows, Sink
+from protocol.rooms import lent
 from protocol.sha256_lanes import Hashing, Lanes, most_together, side_by_side
 
 IN_CACHE = 512 * 1024  # bytes of all lanes together that are read before they are hashed
@@ -192,16 +193,8 @@ def _is_same(now: os.stat_result | None, before: os.stat_result | None) -> bool:
 @contextlib.contextmanager
 def _room(count: int, width: int) -> Iterator[Callable[[int], Rows]]:
     """Give what gives room for ``count`` rows of at most ``width`` bytes, always the same."""
-    try:
-        room = _ROOMS.pop()
-    except IndexError:
-        room = np.empty(0, np.uint8)
-    if room.size < count * width:
-        room = np.empty(count * width, np.uint8)
-    try:
+    with lent(_ROOMS, count * width) as room:
         yield lambda length: room[: count * length].reshape(count, length)
-    finally:
-        _ROOMS.append(room)
 
 
 _Compiled: TypeAlias = Callable[[Sequence[int], Lanes, Rows, _Taking, int], bool]

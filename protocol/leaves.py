@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from protocol.cid import RAW, Cid
 from protocol.content import Files
+from protocol.rooms import lent
 from protocol.runs import Run
 from protocol.sha256_lanes import most_together, prepare, side_by_side, together
 from protocol.types import Digest
@@ -95,13 +96,5 @@ def _fill(files: Files, group: tuple[_Leaf, ...], at: int, pieces: Sequence[memo
 @contextmanager
 def _room(count: int, width: int) -> Iterator[NDArray[np.uint8]]:
     """Lend memory for ``count`` rows of ``width`` bytes."""
-    try:
-        room = _ROOMS.pop()
-    except IndexError:
-        room = np.empty(0, np.uint8)
-    if room.size < count * width:
-        room = np.empty(count * width, np.uint8)
-    try:
+    with lent(_ROOMS, count * width) as room:
         yield room[: count * width].reshape(count, width)
-    finally:
-        _ROOMS.append(room)
